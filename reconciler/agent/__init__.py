@@ -1,0 +1,1 @@
+"""The agent: due flow runs become infrastructure. Read run.py first."""

@@ -1,0 +1,1 @@
+"""The only door to Prefect: client, wire shapes and calls."""

@@ -1,0 +1,1 @@
+"""Typed schemas of the block types that we register, check and launch."""

@@ -1,0 +1,1 @@
+"""The commands, and the only code that prints."""

@@ -1,0 +1,1 @@
+"""The pipeline (read it first) and what triggers it."""

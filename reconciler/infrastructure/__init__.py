@@ -1,0 +1,1 @@
+"""One launcher per infrastructure type, and the tuple INFRASTRUCTURE."""

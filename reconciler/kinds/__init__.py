@@ -1,0 +1,1 @@
+"""One file per resource kind, and the tuple KINDS."""

@@ -1,0 +1,1 @@
+"""From a Snapshot to a DesiredState: read, variables, secrets, resolve, validate."""

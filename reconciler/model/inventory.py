@@ -1,0 +1,71 @@
+"""The inventory: what we own and applied last, without a single value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from reconciler.model.fingerprint import Fingerprinter
+from reconciler.model.keys import Key
+
+
+@dataclass(frozen=True, slots=True)
+class FieldMark:
+    """Fingerprints of one leaf path, and whether it ever held a secret.
+
+    Attributes:
+        desired: of the value as resolved from git at the last apply.
+        live: of the value as read back after the last apply.
+        secret: redact it for ever.
+        heals: server times (ISO 8601) of the latest heals, newest last, three at most.
+    """
+
+    desired: str
+    live: str
+    secret: bool = False
+    heals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An owned resource.
+
+    Attributes:
+        key: its name.
+        id: the server's id; None for an intent (written before a create).
+        since: when the entry was written, by the server's clock.
+        commit: revision that last changed it.
+        file: the manifest file that declared it.
+        prune: False: never delete it.
+        suspend: it was suspended when last seen.
+        fields: by leaf path, those that git declared last.
+    """
+
+    key: Key
+    id: str | None
+    since: datetime
+    commit: str
+    file: str = ""
+    prune: bool = True
+    suspend: bool = False
+    fields: Mapping[str, FieldMark] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All entries of one inventory (name + environment).
+
+    Attributes:
+        name: `<name>` or `<name>.<environment>`.
+        entries: by key.
+        fingerprinter: keyed with the inventory's own secret; a throw-away key where there is none yet.
+        exists: whether it is on the server yet.
+        roots: root commits it was made from.
+        path: folder in the repository it was made from.
+    """
+
+    name: str
+    entries: Mapping[Key, Entry]
+    fingerprinter: Fingerprinter
+    exists: bool = True
+    roots: tuple[str, ...] = ()
+    path: str = ""

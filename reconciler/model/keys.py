@@ -1,0 +1,46 @@
+"""Keys name resources everywhere: `deployment/<flow>/<name>`, `block/<type-slug>/<name>`, …"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Key:
+    """The name of a resource.
+
+    Attributes:
+        kind: the prefix, for example `block` or `deployment`.
+        parts: what follows it, for example `("docker-container", "etl")`.
+    """
+
+    kind: str
+    parts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, kind: str, *parts: str) -> "Key":
+        """Make a key from its words."""
+        return cls(kind, parts)
+
+    @classmethod
+    def parse(cls, text: str) -> "Key":
+        """Read `kind/part/part`.
+
+        Raises:
+            ValueError: if there is nothing behind the kind.
+        """
+        kind, *parts = text.split("/")
+        if not kind or not parts or not all(parts):
+            raise ValueError(f"{text!r} is not a key such as deployment/<flow>/<name>")
+        return cls(kind, tuple(parts))
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.parts[-1]
+
+    def matches(self, pattern: str) -> bool:
+        """Tell whether a glob such as `deployment/etl/*` names this key."""
+        return fnmatchcase(str(self), pattern)
+
+    def __str__(self) -> str:
+        return "/".join((self.kind, *self.parts))

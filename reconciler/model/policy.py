@@ -1,0 +1,76 @@
+"""The policy: `reconciler.yaml` at the root of the tree (DESIGN section 8)."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _share(value: object) -> object:
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return float(value.strip()[:-1]) / 100
+    return value
+
+
+Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Prune(_Frozen):
+    """When deletes are held back as a whole."""
+
+    enabled: bool = Field(True, description="Delete what git no longer declares.")
+    max_deletes: int = Field(10, ge=0, description="A plan that deletes more than this and more than max_share is held.")
+    max_share: Share = Field(0.30, description="Share of the inventory, for example 30%.")
+    allow: tuple[str, ...] = Field((), description="Keys (globs) whose cascading delete is allowed.")
+
+
+class SecretSource(_Frozen):
+    """One provider of secrets: exactly one of its fields is given."""
+
+    env: str | None = Field(None, description="Prefix of environment variables, for example RECONCILER_SECRET_.")
+    dir: str | None = Field(None, description="Directory outside the tree, one file a secret.")
+
+
+class Target(_Frozen):
+    """Which documents a patch is for; every given word must fit."""
+
+    kind: str | None = None
+    key: str | None = Field(None, description="Glob over keys.")
+    tag: str | None = Field(None, description="A tag of a deployment.")
+
+
+class Patch(_Frozen):
+    """A merge patch (RFC 7396) on the documents that the target selects."""
+
+    target: Target = Target()
+    patch: dict[str, Any]
+
+
+class Environment(_Frozen):
+    """What `--env NAME` changes."""
+
+    vars: dict[str, Any] = {}
+    patches: tuple[Patch, ...] = ()
+    paths: tuple[str, ...] = Field((), description="Folders whose manifests belong to this environment only.")
+
+
+class AgentPolicy(_Frozen):
+    """Settings of the embedded agent that belong to the repository."""
+
+    limit: int | None = Field(None, ge=1, description="Most flow runs at a time.")
+    queues: tuple[str, ...] | None = Field(None, description="Work queues to serve; by default those that deployments name.")
+
+
+class Policy(_Frozen):
+    """The whole of `reconciler.yaml`."""
+
+    name: str = Field(min_length=1, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", description="The inventory is name + environment.")
+    prune: Prune = Prune()
+    drift: Literal["heal", "report"] = "heal"
+    vars: dict[str, Any] = {}
+    secrets: tuple[SecretSource, ...] = ()
+    environments: dict[str, Environment] = {}
+    agent: AgentPolicy = AgentPolicy()

@@ -1,0 +1,140 @@
+"""The value trees that manifests declare and servers hold: JSON, with secrets and references as leaves.
+
+A field path is dotted through mappings, `data.env.A`; a key with a dot is written `["a.b"]`;
+a list is one field and has no inner paths.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from reconciler.model.keys import Key
+
+
+class Secret:
+    """A value that cannot be printed, compared, hashed, serialised or stored.
+
+    Only `reveal()` gives it, for the request that carries it to Prefect, and
+    `reconciler.model.fingerprint.Fingerprinter`, which turns it into a keyed fingerprint.
+    The value may be a whole tree: a secret can be a mapping (`service_account_info`).
+    """
+
+    __slots__ = ("_value", "names")
+
+    def __init__(self, value: object, *names: str) -> None:
+        self._value = value
+        self.names = names
+
+    def reveal(self) -> object:
+        """Return the value. Call it only where it leaves for Prefect or a platform."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "<secret>"
+
+    def __eq__(self, other: object) -> NoReturn:
+        raise TypeError("a secret is compared by fingerprint only")
+
+    def __hash__(self) -> NoReturn:  # type: ignore[override]
+        raise TypeError("a secret cannot be hashed")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret cannot be stored")
+
+
+class Masked:
+    """What the API shows of a secret to whoever may not read it: eight stars."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<masked>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Masked)
+
+    def __hash__(self) -> int:
+        return hash(Masked)
+
+
+MASKED = Masked()
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A reference to another resource, by key; the id is found when it is written."""
+
+    key: Key
+
+    def __str__(self) -> str:
+        return f"→ {self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownRef:
+    """A live reference whose target has no key (an anonymous block document, say)."""
+
+    id: str
+
+    def __str__(self) -> str:
+        return f"→ {self.id}"
+
+
+Scalar = str | int | float | bool | None
+Value = object  # Scalar | Secret | Masked | Ref | UnknownRef | list[Value] | dict[str, Value]
+Fields = Mapping[str, Value]
+
+
+class Absent:
+    """Stands where a path has no value, since null is one."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<absent>"
+
+
+ABSENT = Absent()
+
+
+def join(path: str, key: str) -> str:
+    """Append a mapping key to a field path."""
+    plain = key.replace("_", "a").replace("-", "a").replace("/", "a").isalnum()
+    if plain:
+        return f"{path}.{key}" if path else key
+    return f'{path}["{key}"]'
+
+
+def leaves(value: Value, path: str = "") -> Iterator[tuple[str, Value]]:
+    """Yield every (field path, leaf); a list, a secret and an empty mapping are leaves."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from leaves(inner, join(path, str(key)))
+    else:
+        yield path, value
+
+
+def references(value: Value) -> Iterator[Ref]:
+    """Yield every reference in a tree."""
+    if isinstance(value, Ref):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from references(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from references(inner)
+
+
+def contains_secret(value: Value) -> bool:
+    """Tell whether a secret stands anywhere in a tree."""
+    if isinstance(value, Secret | Masked):
+        return True
+    if isinstance(value, Mapping):
+        return any(contains_secret(inner) for inner in value.values())
+    return isinstance(value, list | tuple) and any(contains_secret(inner) for inner in value)

@@ -1,0 +1,1 @@
+"""Mechanics without the domain: clock, back-off, slots, supervision."""

@@ -1,0 +1,1 @@
+"""Where manifests come from: a directory or a git repository, as a Snapshot."""

@@ -1,0 +1,1 @@
+"""Dashboard, JSON API, webhooks and metrics."""
