@@ -1,33 +1,34 @@
 """Every error that this program raises, classed by its consequence.
 
-    ReconcilerError
-     ├─ UserError                 the user must mend something; retrying does not help
-     │   ├─ UsageError            wrong command line or settings            exit code 64
-     │   ├─ InvalidManifests      problems in the tree, all of them at once
-     │   ├─ SourceError           repository, ref or directory can't be read as given
-     │   ├─ NotPrefect            the address answers, but not as a Prefect API
-     │   ├─ Unauthorised          401: no or wrong credentials
-     │   ├─ Forbidden             403: the credentials lack a permission
-     │   ├─ Unsupported           the server is too old or lacks what is needed
-     │   └─ Rejected              the API refused a request as wrong (4xx)
-     ├─ Transient                 passes by itself; `retry_after` says when
-     │   ├─ Unreachable           no connection
-     │   ├─ Overloaded            408, 429, 502, 503 or a broken answer, after all retries
-     │   └─ SourceUnavailable     the git remote does not answer; the last good state stays
-     ├─ Conflict                  somebody else holds or changed it
-     │   ├─ AlreadyExists         409 on what we meant as a create
-     │   ├─ LeaseHeld             another writer holds the lease
-     │   ├─ LeaseLost             our lease was taken in the middle: stop writing
-     │   ├─ StalePlan             manifests or live state moved since the plan was saved
-     │   └─ ForeignInventory      the inventory belongs to another repository or folder
-     ├─ NotFound                  404 on an object
-     └─ Refused                   held back for safety; the message says how to allow it
+ReconcilerError
+├─ UserError                 the user must mend something; retrying does not help
+│   ├─ UsageError            wrong command line or settings            exit code 64
+│   ├─ InvalidManifests      problems in the tree, all of them at once
+│   ├─ SourceError           repository, ref or directory can't be read as given
+│   ├─ NotPrefect            the address answers, but not as a Prefect API
+│   ├─ Unauthorised          401: no or wrong credentials
+│   ├─ Forbidden             403: the credentials lack a permission
+│   ├─ Unsupported           the server is too old or lacks what is needed
+│   └─ Rejected              the API refused a request as wrong (4xx)
+├─ Transient                 passes by itself; `retry_after` says when
+│   ├─ Unreachable           no connection
+│   ├─ Overloaded            408, 429, 502, 503 or a broken answer, after all retries
+│   └─ SourceUnavailable     the git remote does not answer; the last good state stays
+├─ Conflict                  somebody else holds or changed it
+│   ├─ AlreadyExists         409 on what we meant as a create
+│   ├─ LeaseHeld             another writer holds the lease
+│   ├─ LeaseLost             our lease was taken in the middle: stop writing
+│   ├─ StalePlan             manifests or live state moved since the plan was saved
+│   └─ ForeignInventory      the inventory belongs to another repository or folder
+├─ NotFound                  404 on an object
+└─ Refused                   held back for safety; the message says how to allow it
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reconciler.model.problems import Problem
 
 
@@ -88,7 +89,9 @@ class Rejected(UserError):  # noqa: N818
         detail: what the server said, without secrets.
     """
 
-    def __init__(self, message: str, *, status: int, detail: str = "", hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int, detail: str = "", hint: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
         self.detail = detail
@@ -101,7 +104,9 @@ class Transient(ReconcilerError):  # noqa: N818
         retry_after: seconds after which to try again, where the other side said so.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, hint: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
 

@@ -59,7 +59,9 @@ class Api:
         """DELETE; repeated when the answer is lost, and then a 404 counts as done."""
         raise NotImplementedError
 
-    def pages(self, path: str, body: Mapping[str, Any] | None = None, *, size: int = 200) -> AsyncIterator[list[dict[str, Any]]]:
+    def pages(
+        self, path: str, body: Mapping[str, Any] | None = None, *, size: int = 200
+    ) -> AsyncIterator[list[dict[str, Any]]]:
         """Yield the pages of a filter endpoint, to the last one.
 
         Raises:

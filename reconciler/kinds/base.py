@@ -106,7 +106,9 @@ class Kind(Protocol):
         """Return the field table for a server."""
         ...
 
-    async def conform(self, declaration: Declaration, session: Session) -> tuple[Declaration, tuple[Problem, ...]]:
+    async def conform(
+        self, declaration: Declaration, session: Session
+    ) -> tuple[Declaration, tuple[Problem, ...]]:
         """Bring a declaration into the server's form, and say what the server can't hold.
 
         Normalises as `Live.fields` are normalised. A field that this version lacks is a problem

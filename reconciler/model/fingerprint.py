@@ -25,7 +25,9 @@ class Fingerprinter:
 
     def of(self, value: Value) -> str:
         """Return the fingerprint of a value tree."""
-        text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        text = json.dumps(
+            canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True
+        )
         digest = hmac.digest(self._key, text.encode(), hashlib.sha256)
         return urlsafe_b64encode(digest[:_BYTES]).decode()
 

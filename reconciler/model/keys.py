@@ -1,4 +1,4 @@
-"""Keys name resources everywhere: `deployment/<flow>/<name>`, `block/<type-slug>/<name>`, …"""
+"""Keys name resources everywhere: `deployment/<flow>/<name>`, `block/<type-slug>/<name>`, …."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase

@@ -1,6 +1,5 @@
 """A plan: ordered, serialisable data. Nothing callable hides in it, and it prints no secret."""
 
-
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -183,5 +182,3 @@ def _field_to_json(change: FieldChange) -> dict[str, Any]:
         "source": None if change.source is None else str(change.source),
         **({"held": change.held} if change.held else {}),
     }
-
-

@@ -22,15 +22,21 @@ class Prune(_Frozen):
     """When deletes are held back as a whole."""
 
     enabled: bool = Field(True, description="Delete what git no longer declares.")
-    max_deletes: int = Field(10, ge=0, description="A plan that deletes more than this and more than max_share is held.")
+    max_deletes: int = Field(
+        10, ge=0, description="A plan that deletes more than this and more than max_share is held."
+    )
     max_share: Share = Field(0.30, description="Share of the inventory, for example 30%.")
-    allow: tuple[str, ...] = Field((), description="Keys (globs) whose cascading delete is allowed.")
+    allow: tuple[str, ...] = Field(
+        (), description="Keys (globs) whose cascading delete is allowed."
+    )
 
 
 class SecretSource(_Frozen):
     """One provider of secrets: exactly one of its fields is given."""
 
-    env: str | None = Field(None, description="Prefix of environment variables, for example RECONCILER_SECRET_.")
+    env: str | None = Field(
+        None, description="Prefix of environment variables, for example RECONCILER_SECRET_."
+    )
     dir: str | None = Field(None, description="Directory outside the tree, one file a secret.")
 
 
@@ -54,20 +60,28 @@ class Environment(_Frozen):
 
     vars: dict[str, Any] = {}
     patches: tuple[Patch, ...] = ()
-    paths: tuple[str, ...] = Field((), description="Folders whose manifests belong to this environment only.")
+    paths: tuple[str, ...] = Field(
+        (), description="Folders whose manifests belong to this environment only."
+    )
 
 
 class AgentPolicy(_Frozen):
     """Settings of the embedded agent that belong to the repository."""
 
     limit: int | None = Field(None, ge=1, description="Most flow runs at a time.")
-    queues: tuple[str, ...] | None = Field(None, description="Work queues to serve; by default those that deployments name.")
+    queues: tuple[str, ...] | None = Field(
+        None, description="Work queues to serve; by default those that deployments name."
+    )
 
 
 class Policy(_Frozen):
     """The whole of `reconciler.yaml`."""
 
-    name: str = Field(min_length=1, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", description="The inventory is name + environment.")
+    name: str = Field(
+        min_length=1,
+        pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+        description="The inventory is name + environment.",
+    )
     prune: Prune = Prune()
     drift: Literal["heal", "report"] = "heal"
     vars: dict[str, Any] = {}

@@ -15,10 +15,12 @@ class Version:
     def parse(cls, text: str) -> "Version":
         """Read `3.8.8`, `2.20.26`, `3.9.0rc1`, `3.8.8+12.gabc`; what can't be read counts as 0."""
         numbers = []
-        for part in text.split("+")[0].split(".")[:3]:
-            digits = "".join(c for i, c in enumerate(part) if c.isdigit() and part[:i].isdigit() | (i == 0))
+        for part in text.split("+", maxsplit=1)[0].split(".")[:3]:
+            digits = "".join(
+                c for i, c in enumerate(part) if c.isdigit() and part[:i].isdigit() | (i == 0)
+            )
             numbers.append(int(digits or 0))
-        return cls(*(numbers + [0, 0, 0])[:3])
+        return cls(*([*numbers, 0, 0, 0])[:3])
 
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}.{self.patch}"

@@ -1,6 +1,5 @@
 """A verified tree: what a source hands over."""
 
-
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +18,7 @@ class Contents(Protocol):
 
 @dataclass(frozen=True, order=True, slots=True)
 class File:
-    """A regular file of the tree.
+    r"""A regular file of the tree.
 
     Attributes:
         path: relative to the root of the snapshot, with `/`.
@@ -73,5 +72,3 @@ class Snapshot:
         """Return the content of a file by its path, None if there is none."""
         found = next((file for file in self.files if file.path == path), None)
         return None if found is None else self.contents.read(found)
-
-

@@ -40,7 +40,7 @@ class Secret:
     def __eq__(self, other: object) -> NoReturn:
         raise TypeError("a secret is compared by fingerprint only")
 
-    def __hash__(self) -> NoReturn:  # type: ignore[override]
+    def __hash__(self) -> NoReturn:
         raise TypeError("a secret cannot be hashed")
 
     def __reduce__(self) -> NoReturn:
