@@ -116,6 +116,14 @@ class Kind(Protocol):
         """
         ...
 
+    def align(self, fields: Fields, live: Fields) -> Fields:
+        """Fill what git left open from the live side, so that nothing differs for ever.
+
+        Both are normalised. For example a schedule without `anchor_date` takes the live one.
+        Most kinds return `fields` as they are.
+        """
+        ...
+
     def listing(self, session: Session) -> AsyncIterator[Live]:
         """Yield every live object of the kind; ends normally only if every page was read."""
         ...
