@@ -21,7 +21,7 @@ class _Frozen(BaseModel):
 class Prune(_Frozen):
     """When deletes are held back as a whole."""
 
-    enabled: bool = Field(True, description="Delete what git no longer declares.")
+    enabled: bool = Field(default=True, description="Delete what git no longer declares.")
     max_deletes: int = Field(
         10, ge=0, description="A plan that deletes more than this and more than max_share is held."
     )
