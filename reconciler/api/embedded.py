@@ -1,0 +1,162 @@
+"""An embedded Prefect server: a child process with a SQLite database in the state directory."""
+
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import httpx
+
+from reconciler.errors import Unreachable, UsageError
+from reconciler.runtime.clock import Clock
+
+_START_SECONDS = 120.0
+_STOP_SECONDS = 10.0
+_TAIL = 15
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedServer:
+    """A running server.
+
+    Attributes:
+        url: of its API.
+        ui: of its pages.
+        log: file with its output.
+    """
+
+    url: str
+    ui: str
+    log: Path
+
+
+def require_prefect(python: str = sys.executable) -> None:
+    """Check that the extra is installed.
+
+    Raises:
+        UsageError: with the command that installs it.
+    """
+    if python == sys.executable and find_spec("prefect") is None:
+        raise UsageError(
+            "Prefect is not installed here, so there is no server to embed",
+            hint="pip install 'prefect-reconciler[server]', or set PREFECT_API_URL to a running one",
+        )
+
+
+@asynccontextmanager
+async def embedded_server(
+    folder: Path,
+    environ: Mapping[str, str],
+    clock: Clock,
+    *,
+    python: str = sys.executable,
+    port: int = 4200,
+) -> AsyncIterator[EmbeddedServer]:
+    """Run a server for the time of the block, on `port` or, if that is taken, on a free one.
+
+    Args:
+        folder: where the database and the log live; kept between starts.
+        environ: environment of the child; `PREFECT_*` in it is dropped, so that no profile or
+            setting of the user's leaks into it.
+        clock: for waiting.
+        python: interpreter with Prefect.
+        port: wanted port on 127.0.0.1.
+
+    Raises:
+        UsageError: Prefect is not installed.
+        Unreachable: it did not come up; the message has the end of its log.
+    """
+    require_prefect(python)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = folder / "server.log"
+    chosen = _free_port(port)
+    command = [
+        python,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(chosen),
+    ]
+    with log.open("ab") as output:
+        process = await anyio.open_process(
+            command,
+            env=_child_environment(environ, folder, chosen),
+            stdin=None,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    server = EmbeddedServer(f"http://127.0.0.1:{chosen}/api", f"http://127.0.0.1:{chosen}", log)
+    try:
+        await _wait_until_up(server, process, clock)
+        yield server
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _stop(process)
+
+
+def _child_environment(environ: Mapping[str, str], folder: Path, port: int) -> dict[str, str]:
+    kept = {k: v for k, v in environ.items() if not k.startswith(("PREFECT_", "RECONCILER_"))}
+    return {
+        **kept,
+        "PREFECT_HOME": str(folder),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+    }
+
+
+def _free_port(wanted: int) -> int:
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise Unreachable("no free port on 127.0.0.1 for the embedded server")
+
+
+async def _wait_until_up(server: EmbeddedServer, process: anyio.abc.Process, clock: Clock) -> None:
+    deadline = clock.monotonic() + _START_SECONDS
+    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+        while clock.monotonic() < deadline:
+            if process.returncode is not None:
+                raise Unreachable(
+                    f"the embedded Prefect server ended with {process.returncode}:\n{_tail(server.log)}"
+                )
+            try:
+                if (await client.get(f"{server.url}/health")).is_success:
+                    return
+            except httpx.HTTPError:
+                pass
+            await clock.sleep(0.2)
+    raise Unreachable(
+        f"the embedded Prefect server did not answer within {_START_SECONDS:.0f} s:\n{_tail(server.log)}"
+    )
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL:])
+
+
+async def _stop(process: anyio.abc.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.send_signal(signal.SIGINT)
+    with anyio.move_on_after(_STOP_SECONDS):
+        await process.wait()
+    if process.returncode is None:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,53 @@
+"""Terminals: documents go to stdout, everything said beside them to stderr.
+
+Colours appear on terminals only, and never with `NO_COLOR` (rich looks at both).
+"""
+
+import sys
+from functools import cache
+
+from rich.console import Console
+from rich.markup import escape
+
+from reconciler.errors import InvalidManifests, ReconcilerError
+from reconciler.model.problems import Problem, Severity
+
+
+@cache
+def out() -> Console:
+    """The console of documents: plans, reports, schemas."""
+    return Console(soft_wrap=True, highlight=False)
+
+
+@cache
+def err() -> Console:
+    """The console of everything else."""
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def write(text: str) -> None:
+    """Write a document to stdout as it is."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """Say something beside the document; rich markup is understood."""
+    err().print(text)
+
+
+def problem_line(problem: Problem) -> str:
+    """Return one problem as a line with markup."""
+    colour = "red" if problem.severity is Severity.ERROR else "yellow"
+    hint = f" [dim]({escape(problem.hint)})[/]" if problem.hint else ""
+    return f"[bold]{escape(str(problem.place))}:[/] [{colour}]{escape(problem.message)}[/]{hint}"
+
+
+def explain(error: ReconcilerError) -> None:
+    """Say an error to people: what, and what to do."""
+    if isinstance(error, InvalidManifests):
+        for problem in error.problems:
+            say(problem_line(problem))
+    say(f"[bold red]Error:[/] {escape(error.message)}")
+    if error.hint:
+        say(f"[dim]Hint:[/] {escape(error.hint)}")

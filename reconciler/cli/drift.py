@@ -1,0 +1,34 @@
+"""`reconciler drift`."""
+
+import typer
+
+from reconciler.cli import options
+from reconciler.cli.execute import execute, guarded
+from reconciler.cli.exits import DIFFERENT, DONE, finish
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("drift")(drift)
+
+
+def drift(
+    path: options.Path = ".",
+    form: options.FormatOption = options.PlanFormat.text,
+    repo: options.Repo = None,
+    ref: options.Ref = None,
+    folder: options.Folder = None,
+    env: options.Env = None,
+    target: options.Target = None,
+    no_secrets: options.NoSecrets = False,
+    detailed_exitcode: options.Detailed = False,
+    verbose: options.Verbose = 0,
+) -> None:
+    """Show only what changed behind git's back since the last apply."""
+    from reconciler.cli import work
+
+    where = guarded(options.location, path, repo, ref, folder)
+    wishes = options.wishes(env, target, secrets=not no_secrets, only_drift=True)
+    made = execute(work.plan, where, wishes, verbose)
+    work.show(made, form)
+    finish(DIFFERENT if detailed_exitcode and not made.empty else DONE)

@@ -1,0 +1,57 @@
+"""Run a command's coroutine, and turn every error into words and an exit code."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+
+from reconciler.cli.exits import FAILED, USAGE, finish
+from reconciler.errors import ReconcilerError, UsageError
+
+T = TypeVar("T")
+
+
+def execute(
+    work: Callable[..., Coroutine[Any, Any, T]] | Callable[..., Awaitable[T]], *args: Any
+) -> T:
+    """Run a coroutine function to its end.
+
+    Raises:
+        Finished: with 1 or 64 after an error of ours has been explained on stderr.
+    """
+    try:
+        return anyio.run(partial(work, *args))
+    except BaseExceptionGroup as group:
+        error = _first(group)
+        if error is None:
+            raise
+        return _fail(error)
+    except ReconcilerError as error:
+        return _fail(error)
+
+
+def guarded(work: Callable[..., T], *args: Any) -> T:
+    """Run a plain function likewise."""
+    try:
+        return work(*args)
+    except ReconcilerError as error:
+        return _fail(error)
+
+
+def _fail(error: ReconcilerError) -> Any:
+    from reconciler.cli.console import explain
+
+    explain(error)
+    finish(USAGE if isinstance(error, UsageError) else FAILED)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> ReconcilerError | None:
+    """Return the error that explains a group: task groups wrap what their tasks raise."""
+    ours, others = group.split(ReconcilerError)
+    if ours is None or (others is not None and others.subgroup(Exception) is not None):
+        return None
+    leaf: BaseException = ours
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    return leaf if isinstance(leaf, ReconcilerError) else None

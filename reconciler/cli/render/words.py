@@ -1,0 +1,106 @@
+"""The words and signs that all formats share."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from reconciler.model.keys import Key
+from reconciler.model.plan import Action, Change, FieldChange, Plan
+from reconciler.model.report import Outcome, Report, Result
+from reconciler.model.values import ABSENT
+
+SIGNS = {
+    Action.CREATE: "+",
+    Action.UPDATE: "~",
+    Action.DELETE: "-",
+    Action.ADOPT: "=",
+    Action.BLOCKED: "!",
+}
+
+RESULT_SIGNS = {Result.DONE: "✓", Result.FAILED: "✗", Result.SKIPPED: "↷", Result.HELD: "!"}
+
+LONGEST = 400
+"""Characters of a value that are shown."""
+
+
+def plan_of(subject: Plan | Report) -> Plan:
+    """Return the plan in a plan or report."""
+    return subject.plan if isinstance(subject, Report) else subject
+
+
+def outcomes_of(subject: Plan | Report) -> dict[Key, Outcome]:
+    """Return the outcomes by key; empty for a plan."""
+    return {} if isinstance(subject, Plan) else {o.change.key: o for o in subject.outcomes}
+
+
+def value(shown: Any) -> str:
+    """Write a value in one line."""
+    if shown is ABSENT or shown is None:
+        return "null" if shown is None else "(not set)"
+    text = (
+        shown
+        if isinstance(shown, str) and shown.startswith("<")
+        else json.dumps(shown, ensure_ascii=False, default=str)
+    )
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
+
+
+def title(plan: Plan) -> str:
+    """Name a plan."""
+    where = f"{plan.inventory} ({plan.environment})" if plan.environment else plan.inventory
+    return f"{where} on {plan.server}, revision {short(plan.revision)}"
+
+
+def short(revision: str) -> str:
+    """Shorten a revision as git does, keeping what follows a plus sign."""
+    head, plus, rest = revision.partition("+")
+    if head.startswith("sha256:"):
+        return head[:19]
+    return head[:10] + (f"+{rest[:16]}" if plus else "")
+
+
+def summary(plan: Plan) -> str:
+    """Sum a plan up in a sentence."""
+    counts = [
+        (plan.count(Action.CREATE), "to create"),
+        (plan.count(Action.UPDATE), "to update"),
+        (plan.count(Action.DELETE), "to delete"),
+        (plan.count(Action.ADOPT), "to adopt"),
+        (plan.count(Action.BLOCKED), "held back"),
+    ]
+    parts = [f"{n} {what}" for n, what in counts if n] or ["nothing to do"]
+    return ", ".join([*parts, f"{plan.unchanged} in step"])
+
+
+def result_summary(report: Report) -> str:
+    """Sum a report up in a sentence."""
+    words = {
+        Result.DONE: "done",
+        Result.FAILED: "failed",
+        Result.SKIPPED: "skipped",
+        Result.HELD: "held back",
+    }
+    counts = {r: sum(o.result is r for o in report.outcomes) for r in Result}
+    parts = [f"{counts[r]} {words[r]}" for r in Result if counts[r]] or ["nothing to do"]
+    return ", ".join([*parts, f"{report.plan.unchanged} in step"])
+
+
+def heading(change: Change) -> str:
+    """Say what happens to a resource, in a word or two."""
+    if change.action is Action.BLOCKED:
+        return f"held: {change.wanted.value}" if change.wanted else "held"
+    return change.action.value
+
+
+def side_notes(change: Change) -> Iterator[str]:
+    """Yield reason and effects, if there are any."""
+    if change.reason:
+        yield change.reason
+    yield from change.effects
+
+
+def field_note(field: FieldChange) -> str:
+    """Say cause and place of a field's difference."""
+    place = f", {field.source}" if field.source else ""
+    held = f"; stays: {field.held}" if field.held else ""
+    return f"{field.cause.value}{place}{held}"

@@ -1,0 +1,157 @@
+"""The files that `reconciler init` writes."""
+
+import re
+from pathlib import Path
+
+from reconciler.errors import UsageError
+
+_POLICY = """\
+# The policy of this repository. Every setting: `reconciler schema Policy`.
+name: {name}            # the inventory; what it owns is deleted only when it vanishes from here
+drift: heal             # or report: show what changed in the API, but leave it
+prune: {{enabled: true, max_deletes: 10, max_share: 30%}}
+secrets:
+  - env: RECONCILER_SECRET_        # ${{{{ secrets.TOKEN }}}} reads RECONCILER_SECRET_TOKEN
+environments:
+  dev: {{}}
+"""
+
+_BLOCK = """\
+kind: Block
+block_type_slug: process
+name: local
+data:
+  stream_output: true
+  env: {GREETING: Hello}
+"""
+
+_DEPLOYMENT = """\
+kind: Deployment
+flow_name: hello
+name: hourly
+description: Says hello once an hour.
+entrypoint: flows/hello.py:hello
+path: $STORAGE_BASE_PATH            # flow code comes from the applied commit of this repository
+infrastructure: process/local
+infra_overrides: {env.GREETING: Good day}
+work_queue_name: default
+schedules:
+  - {cron: "0 * * * *", timezone: Europe/London}
+parameters: {name: world}
+tags: [starter]
+"""
+
+_FLOW = '''\
+"""A first flow."""
+
+import os
+
+from prefect import flow
+
+
+@flow(log_prints=True)
+def hello(name: str = "world") -> str:
+    """Greet somebody."""
+    text = f"{os.environ.get('GREETING', 'Hello')}, {name}!"
+    print(text)
+    return text
+'''
+
+_GITHUB = """\
+# Shows in each pull request what merging it would change.
+name: reconciler
+on:
+  pull_request:
+permissions:
+  contents: read
+  pull-requests: write
+jobs:
+  plan:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+        with: {fetch-depth: 0}
+      - uses: actions/setup-python@v5
+        with: {python-version: "3.12"}
+      - run: pip install prefect-reconciler
+      - run: reconciler validate --format github
+      - name: Plan
+        env:
+          PREFECT_API_URL: ${{ secrets.PREFECT_API_URL }}
+          PREFECT_API_KEY: ${{ secrets.PREFECT_API_KEY }}
+        # No secret of the repository is read, and the policy comes from the target branch.
+        run: >
+          reconciler plan --no-secrets --policy-from "origin/${{ github.base_ref }}"
+          --format markdown > plan.md
+      - name: Comment
+        env: {GH_TOKEN: "${{ github.token }}"}
+        run: >
+          gh pr comment "${{ github.event.pull_request.number }}" --edit-last --create-if-none
+          --body-file plan.md
+"""
+
+_GITLAB = """\
+# Shows in each merge request what merging it would change.
+plan:
+  image: python:3.12-slim
+  rules: [{if: "$CI_PIPELINE_SOURCE == 'merge_request_event'"}]
+  variables: {GIT_DEPTH: "0"}
+  script:
+    - pip install prefect-reconciler
+    - reconciler validate
+    - reconciler plan --no-secrets --policy-from "origin/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME" --format markdown > plan.md
+  artifacts: {paths: [plan.md], expose_as: Reconciler plan}
+"""
+
+_IGNORE = """\
+# Not manifests (gitignore syntax).
+.github/
+"""
+
+
+def write_starter(directory: Path, name: str | None) -> tuple[list[Path], list[Path]]:
+    """Write the starter repository.
+
+    Args:
+        directory: where; made if missing.
+        name: of the inventory; by default made of the directory's name.
+
+    Returns:
+        The files written, and those that existed and were left alone.
+
+    Raises:
+        UsageError: if the name can't be one.
+    """
+    chosen = name or _name_of(directory)
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", chosen):
+        raise UsageError(
+            f"{chosen!r} is no name for an inventory", hint="lower-case letters, digits and dashes"
+        )
+    written: list[Path] = []
+    kept: list[Path] = []
+    for path, text in _files(chosen).items():
+        target = directory / path
+        if target.exists():
+            kept.append(target)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+        written.append(target)
+    return written, kept
+
+
+def _name_of(directory: Path) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower()).strip("-")
+    return slug or "starter"
+
+
+def _files(name: str) -> dict[str, str]:
+    return {
+        "reconciler.yaml": _POLICY.format(name=name),
+        ".reconcilerignore": _IGNORE,
+        "blocks/local.yaml": _BLOCK,
+        "deployments/hello.yaml": _DEPLOYMENT,
+        "flows/hello.py": _FLOW,
+        ".github/workflows/reconciler.yaml": _GITHUB,
+        ".gitlab-ci.yml": _GITLAB,
+    }
