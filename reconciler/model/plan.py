@@ -6,7 +6,7 @@ from typing import Any
 
 from reconciler.model.keys import Key
 from reconciler.model.places import Place
-from reconciler.model.values import Fields
+from reconciler.model.values import ABSENT, Fields
 
 FORMAT_VERSION = 1
 
@@ -38,7 +38,7 @@ class FieldChange:
 
     Attributes:
         path: dotted, `data.env.A`.
-        before: what to show of the live value: JSON, or a redaction mark for a secret.
+        before: what to show of the live value: JSON, ABSENT, or a redaction mark for a secret.
         after: what to show of the wanted value, likewise.
         cause: git, drift, both or secret.
         source: file:line:col that declares it; None where git doesn't.
@@ -176,8 +176,8 @@ def change_to_json(change: Change) -> dict[str, Any]:
 def _field_to_json(change: FieldChange) -> dict[str, Any]:
     return {
         "path": change.path,
-        "before": change.before,
-        "after": change.after,
+        "before": None if change.before is ABSENT else change.before,
+        "after": None if change.after is ABSENT else change.after,
         "cause": change.cause.value,
         "source": None if change.source is None else str(change.source),
         **({"held": change.held} if change.held else {}),

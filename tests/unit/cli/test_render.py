@@ -1,0 +1,128 @@
+import json
+
+import pytest
+from rich.console import Console
+
+from reconciler.cli.render import Format, markdown, render, words
+from reconciler.model.keys import Key
+from reconciler.model.places import Place
+from reconciler.model.plan import Action, Cause, Change, FieldChange, Plan
+from reconciler.model.report import Outcome, Report, Result
+from reconciler.model.values import ABSENT
+
+FIELD = FieldChange("data.image", "a:1", "a:2", Cause.GIT, Place("blocks/etl.yaml", 5, 3))
+UPDATE = Change(
+    Key.of("block", "docker-container", "etl"),
+    Action.UPDATE,
+    Cause.GIT,
+    "changed in git",
+    Place("blocks/etl.yaml", 1, 1),
+    fields=(FIELD, FieldChange("data.env.A", ABSENT, None, Cause.DRIFT, held="drift is reported only")),
+    effects=("its runs are rewritten",),
+)
+HELD = Change(
+    Key.of("block", "process", "x"), Action.BLOCKED, Cause.REMOVED, "allow with --allow-cascade", wanted=Action.DELETE
+)
+PLAN = Plan(
+    revision="0123456789abcdef+dirty:99",
+    digest="sha256:" + "0" * 64,
+    inventory="prod",
+    server="Prefect 3.8.8",
+    changes=(UPDATE, HELD),
+    unchanged=7,
+    reads=3,
+    writes=2,
+    notices=("deletes are held",),
+    environment="dev",
+)
+REPORT = Report(
+    PLAN,
+    (
+        Outcome(UPDATE, Result.FAILED, "the server said no", remaining=(FIELD,)),
+        Outcome(HELD, Result.HELD),
+    ),
+    error="the lease was lost",
+)
+
+
+def plain(markup):
+    console = Console(width=200, file=None, record=True, no_color=True, highlight=False, soft_wrap=True, quiet=False)
+    with console.capture() as captured:
+        console.print(markup)
+    return captured.get()
+
+
+@pytest.mark.parametrize("form", list(Format))
+def test_every_format_names_key_field_cause_place_effect_and_hold(form):
+    text = render(PLAN, form)
+    text = plain(text) if form is Format.TEXT else text
+    for part in ("block/docker-container/etl", "data.image", "a:1", "a:2", "git", "blocks/etl.yaml:5:3"):
+        assert part in text
+    for part in ("its runs are rewritten", "--allow-cascade", "deletes are held", "delete"):
+        assert part.replace("-", "") in text.replace("-", "").replace("\\", "")
+
+
+@pytest.mark.parametrize("form", list(Format))
+def test_every_format_tells_how_each_change_ended(form):
+    text = render(REPORT, form)
+    text = plain(text) if form is Format.TEXT else text
+    assert "the server said no" in text
+    assert "failed" in text
+
+
+def test_json_is_the_public_form():
+    read = json.loads(render(PLAN, Format.JSON))
+    assert read["format_version"] == 1
+    assert read["summary"] == {"create": 0, "update": 1, "delete": 0, "adopt": 0, "unchanged": 7, "blocked": 1, "drift": 1}
+    assert read["requests"] == {"reads": 3, "writes": 2}
+    change = next(c for c in read["changes"] if c["action"] == "blocked")
+    assert change["wanted"] == "delete"
+    report = json.loads(render(REPORT, Format.JSON))
+    assert report["converged"] is False
+    assert [c["outcome"] for c in report["changes"]] == ["failed", "held"]
+
+
+def test_markup_in_values_is_shown_and_not_obeyed():
+    evil = Change(
+        Key.of("block", "process", "x"),
+        Action.UPDATE,
+        Cause.GIT,
+        "[bold]@team</details> | `",
+        fields=(FieldChange("data.image", "[red]x[/red]", "<script>|`</details>\n# big", Cause.GIT),),
+    )
+    plan = Plan("r", "d", "i", "s", (evil,))
+    assert "[red]x[/red]" in plain(render(plan, Format.TEXT))
+    assert "<script>" not in render(plan, Format.HTML)
+    text = markdown.write(plan)
+    assert "@team" not in text
+    assert text.count("</details>") == 2  # the section's own, and the value inside its code span
+    assert "\n# big" not in text
+
+
+def test_a_comment_stays_below_githubs_limit_and_counts_what_it_left_out():
+    many = tuple(
+        Change(Key.of("block", "process", f"b{n}"), Action.CREATE, Cause.NEW, "x" * 300) for n in range(1000)
+    )
+    text = markdown.write(Plan("r", "d", "i", "s", many))
+    assert len(text) < 65_536
+    assert "more changes" in text
+
+
+def test_long_values_are_cut_and_counted():
+    assert words.value("x" * 1000).endswith("(1002 characters)")
+    assert words.value(ABSENT) == "(not set)"
+    assert words.value(None) == "null"
+
+
+@pytest.mark.parametrize(
+    ("revision", "short"),
+    [("0123456789abcdef", "0123456789"), ("0123456789abcdef+dirty:aaaa", "0123456789+dirty:aaaa"), ("sha256:" + "a" * 64, "sha256:" + "a" * 12)],
+)
+def test_revisions_are_shortened_for_people(revision, short):
+    assert words.short(revision) == short
+
+
+def test_nothing_to_do_is_said():
+    plan = Plan("r", "d", "i", "s", (), unchanged=3)
+    assert words.summary(plan) == "nothing to do, 3 in step"
+    assert "matches the manifests" in render(Report(plan), Format.TEXT)
