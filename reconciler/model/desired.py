@@ -77,6 +77,8 @@ class Declaration:
         places: places of fields, by field path (`data.image`), for as deep as they are known.
         options: its `reconcile:` mapping.
         generated: made by us from an inline mapping, not written as a document of its own.
+        written: the fields as git wrote them (conformed), before `Kind.align` filled in live
+            values; None where that changed nothing. What "git changed it" is decided by.
     """
 
     key: Key
@@ -85,6 +87,7 @@ class Declaration:
     places: Mapping[str, Place] = field(default_factory=dict)
     options: Options = Options()
     generated: bool = False
+    written: Fields | None = None
 
     def at(self, path: str) -> Place:
         """Return the place of a field path, or of the nearest one around it."""

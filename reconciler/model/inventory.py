@@ -1,11 +1,19 @@
 """The inventory: what we own and applied last, without a single value."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.keys import Key
+
+SHARDS = 16
+
+
+def shard_of(key: Key) -> int:
+    """Return the number of the block document that holds a key's entry (DESIGN 6.3)."""
+    return hashlib.sha256(str(key).encode()).digest()[0] % SHARDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,11 +43,15 @@ class Evidence:
         present: its own GET found it (False: its own GET answered 404).
         cascades: what the server would delete with it, counted, for people; empty if nothing.
         active_runs: flow runs that are pending, running or cancelling.
+        takes: objects that the server would delete with it and that a plan may itself delete or
+            point elsewhere first (a block's deployments), by id, described for people. `cascades`
+            then tells only what goes beyond them (the history of flow runs).
     """
 
     present: bool
     cascades: tuple[str, ...] = ()
     active_runs: int = 0
+    takes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Observed:
         foreign: ids held by other inventories, with that inventory's name.
         evidence: for every owned key that git no longer declares, and for every cascade.
         reads: requests made so far.
+        gaps: what could not be read, for people; empty if `complete`.
     """
 
     server: ServerFacts
@@ -73,3 +78,4 @@ class Observed:
     foreign: Mapping[str, str] = field(default_factory=dict)
     evidence: Mapping[Key, Evidence] = field(default_factory=dict)
     reads: int = 0
+    gaps: tuple[str, ...] = ()
