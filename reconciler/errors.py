@@ -12,7 +12,8 @@ ReconcilerError
 │   └─ Rejected              the API refused a request as wrong (4xx)
 ├─ Transient                 passes by itself; `retry_after` says when
 │   ├─ Unreachable           no connection
-│   ├─ Overloaded            408, 429, 502, 503 or a broken answer, after all retries
+│   ├─ Overloaded            408, 429, 5xx or a broken answer, after all retries
+│   ├─ AnswerLost            a create's answer was lost: look it up before repeating it
 │   └─ SourceUnavailable     the git remote does not answer; the last good state stays
 ├─ Conflict                  somebody else holds or changed it
 │   ├─ AlreadyExists         409 on what we meant as a create
@@ -117,6 +118,10 @@ class Unreachable(Transient):
 
 class Overloaded(Transient):
     """The server answered 408, 429, 5xx or broke off, until the deadline."""
+
+
+class AnswerLost(Transient):
+    """Nobody knows whether a request that must not be repeated was carried out."""
 
 
 class SourceUnavailable(Transient):

@@ -1,15 +1,22 @@
-"""The client: every request to Prefect goes through `Api`.
-
-Sketch of the border; the bodies are being written.
-"""
+"""The client: every request to Prefect goes through `Api`. `connect` (connect.py) makes one."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from reconciler.api.answers import result
+from reconciler.api.calls import Call, encode
+from reconciler.api.transport import RequestCounts, Sender
+from reconciler.errors import NotFound, NotPrefect
 from reconciler.model.server import ServerFacts
+
+__all__ = ["Api", "Repeat", "RequestCounts"]
+
+_READING = frozenset(
+    {"count", "filter", "get_scheduled_flow_runs", "history", "lateness", "paginate", "read"}
+)
+"""Last words of the paths whose POST only reads."""
 
 
 class Repeat(Enum):
@@ -19,14 +26,6 @@ class Repeat(Enum):
     NEVER = "never"  # a create: look it up before asking again
 
 
-@dataclass(slots=True)
-class RequestCounts:
-    """Requests made so far, repeats included."""
-
-    reads: int = 0
-    writes: int = 0
-
-
 class Api:
     """A Prefect API. All methods raise the errors of `reconciler.errors`, and only those.
 
@@ -34,41 +33,94 @@ class Api:
     Rejected(status, detail); transient answers are retried with jittered back-off and Retry-After
     until the deadline (120 s a request), then Overloaded or Unreachable. A POST with
     `Repeat.NEVER` whose answer was lost or was a 5xx after sending raises `AnswerLost` at once.
+
+    A body may hold `Secret` anywhere: it is revealed here, and taken out of what the server says.
+
+    Attributes:
+        facts: the server.
     """
 
-    facts: ServerFacts
-    counts: RequestCounts
+    def __init__(self, sender: Sender, facts: ServerFacts) -> None:
+        self.facts = facts
+        self._sender = sender
+
+    @property
+    def counts(self) -> RequestCounts:
+        """Requests made so far, repeats included."""
+        return self._sender.counts
 
     async def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         """GET a path below the API root (`/deployments/<id>`); return the JSON."""
-        raise NotImplementedError
+        return await self._send(Call("GET", path, params, read=True))
 
     async def post(self, path: str, body: Any = None, *, repeat: Repeat = Repeat.NEVER) -> Any:
         """POST; `repeat=Repeat.SAFE` for filters, counts and upserts. Filters count as reads."""
-        raise NotImplementedError
+        return (await self.post_status(path, body, repeat=repeat))[1]
+
+    async def post_status(
+        self, path: str, body: Any = None, *, repeat: Repeat = Repeat.NEVER
+    ) -> tuple[int, Any]:
+        """POST as `post` does; return the status too: an upsert says 201 (made) or 200 (was there)."""
+        content, hidden = encode({} if body is None else body)
+        repeatable = repeat is Repeat.SAFE
+        read = repeatable and path.rstrip("/").rpartition("/")[2] in _READING
+        call = Call("POST", path, None, content, repeatable, read, hidden)
+        answer = await self._sender.send(call)
+        return answer.status, result(call, answer)
 
     async def patch(self, path: str, body: Any) -> Any:
         """PATCH; repeated when the answer is lost, since it is idempotent."""
-        raise NotImplementedError
+        content, hidden = encode(body)
+        return await self._send(Call("PATCH", path, body=content, hidden=hidden))
 
     async def put(self, path: str, body: Any) -> Any:
         """PUT; repeated when the answer is lost."""
-        raise NotImplementedError
+        content, hidden = encode(body)
+        return await self._send(Call("PUT", path, body=content, hidden=hidden))
 
     async def delete(self, path: str) -> None:
         """DELETE; repeated when the answer is lost, and then a 404 counts as done."""
-        raise NotImplementedError
+        call = Call("DELETE", path)
+        answer = await self._sender.send(call)
+        try:
+            result(call, answer)
+        except NotFound:
+            if not answer.lost:
+                raise
 
-    def pages(
+    async def pages(
         self, path: str, body: Mapping[str, Any] | None = None, *, size: int = 200
     ) -> AsyncIterator[list[dict[str, Any]]]:
         """Yield the pages of a filter endpoint, to the last one.
 
+        Give a `sort` where the endpoint knows one: without it pages may overlap.
+
+        Args:
+            path: of the endpoint, `/deployments/filter`.
+            body: the filter; `limit` and `offset` are added.
+            size: of a page; servers refuse more than 200 (facts).
+
         Raises:
             Transient: a page could not be read: the listing is not complete.
         """
-        raise NotImplementedError
+        offset = 0
+        while True:
+            wanted = {**(body or {}), "limit": size, "offset": offset}
+            page = await self.post(path, wanted, repeat=Repeat.SAFE)
+            if not isinstance(page, list):
+                raise NotPrefect(f"POST {path}: the answer is no list")
+            if page:
+                yield page
+            if len(page) < size:
+                return
+            offset += size
 
     def now(self) -> datetime:
-        """The server's clock (its `Date` header plus the time since), in UTC."""
-        raise NotImplementedError
+        """The server's clock (its `Date` header plus the time since), in UTC.
+
+        Never ahead of the server's, at most two seconds behind.
+        """
+        return self._sender.server_clock.now()
+
+    async def _send(self, call: Call) -> Any:
+        return result(call, await self._sender.send(call))

@@ -1,0 +1,110 @@
+"""How many requests run at a time: additive increase, multiplicative decrease.
+
+A server that is asked too much says so (429, 503) or breaks off. SQLite servers do so from a few
+concurrent writes on; PostgreSQL servers bear more. Nobody has to know which: the limit finds out.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+
+
+@dataclass(slots=True)
+class Aimd:
+    """The limit itself; no waiting, no clock.
+
+    Attributes:
+        limit: how many requests may run now; its whole part counts.
+        lowest: never below this.
+        highest: never above this.
+        epoch: number of cuts so far; a request remembers the one it started in.
+    """
+
+    limit: float = 4.0
+    lowest: float = 1.0
+    highest: float = 32.0
+    epoch: int = 0
+
+    @property
+    def allowed(self) -> int:
+        """How many requests may run now."""
+        return int(self.limit)
+
+    def succeeded(self, running: int) -> None:
+        """Grow by one for each round of answers, as long as the limit is in use at all.
+
+        Args:
+            running: requests that ran at the time, this one included. An idle client learns
+                nothing of what the server bears.
+        """
+        if running >= self.allowed:
+            self.limit = min(self.highest, self.limit + 1 / self.limit)
+
+    def overloaded(self, epoch: int) -> None:
+        """Halve, once for all requests that were under way together.
+
+        Args:
+            epoch: the one that the request started in.
+        """
+        if epoch == self.epoch:
+            self.limit = max(self.lowest, self.limit / 2)
+            self.epoch += 1
+
+
+@dataclass(slots=True)
+class Slot:
+    """A request's permission to run; it says how it went before it gives it back."""
+
+    epoch: int
+    answered: bool = False
+    overloaded: bool = False
+
+
+class Limiter:
+    """Lets requests run as the limit allows, in the order in which they came."""
+
+    def __init__(self, aimd: Aimd | None = None) -> None:
+        self.aimd = aimd or Aimd()
+        self.running = 0
+        self._waiting: deque[anyio.Event] = deque()
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[Slot]:
+        """Wait for a slot, hold it, learn from how it went."""
+        await self._enter()
+        slot = Slot(self.aimd.epoch)
+        try:
+            yield slot
+        finally:
+            if slot.overloaded:
+                self.aimd.overloaded(slot.epoch)
+            elif slot.answered:
+                self.aimd.succeeded(self.running)
+            self.running -= 1
+            self._admit()
+
+    async def _enter(self) -> None:
+        turn = anyio.Event()
+        self._waiting.append(turn)
+        self._admit()
+        try:
+            await turn.wait()
+        except BaseException:
+            self._leave(turn)
+            raise
+
+    def _leave(self, turn: anyio.Event) -> None:
+        """Undo the wait of a request that was cancelled."""
+        if turn.is_set():
+            self.running -= 1
+        else:
+            self._waiting.remove(turn)
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self.running < self.aimd.allowed:
+            self.running += 1
+            self._waiting.popleft().set()
