@@ -9,6 +9,7 @@ from tests.testbed.fixtures import (  # noqa: F401 - fixtures become known by th
     prefect2_server,
     prefect3,
     prefect3_server,
+    proxied,
     server,
 )
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.testbed.fault import FaultProxy
 from tests.testbed.prefect import LABELS, PrefectServer
 
-USES_SERVER = {"server", "prefect2", "prefect3", "fresh_server"}
+USES_SERVER = {"server", "prefect2", "prefect3", "fresh_server", "proxied"}
 StartServer = Callable[..., PrefectServer]
 
 
@@ -62,6 +63,13 @@ def fresh_server() -> Iterator[StartServer]:
     yield start
     for each in started:
         each.discard()
+
+
+@pytest.fixture
+def proxied(server: PrefectServer) -> Iterator[FaultProxy]:
+    """A fault proxy in front of `server`; healthy until told otherwise."""
+    with FaultProxy(server.url) as proxy:
+        yield proxy
 
 
 def _clean(request: pytest.FixtureRequest, major: int) -> PrefectServer:

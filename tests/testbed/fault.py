@@ -1,0 +1,353 @@
+"""An HTTP proxy in front of a server that fails on purpose: by request number, by rule, by seeded chance.
+
+    with FaultProxy(server.url, seed=7) as proxy:
+        proxy.add(Rule(Fault.BUSY, share=0.3))           # 30 % of answers are 503
+        proxy.cut_after(5, When.AFTER)                   # request 6 is done, its answer is lost
+        proxy.kill_at(3, pid, path="set_state$")         # SIGKILL at the third such request
+        ... use proxy.url ...
+        assert proxy.writes == []
+
+It runs in a thread with a loop of its own; every setting may change while it runs.
+"""
+
+import asyncio
+import os
+import random
+import re
+import signal
+import threading
+import urllib.parse
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Self
+
+import h11
+import httpx
+
+from tests.testbed.fault_wire import Answer, Wire, pipe, reset
+
+_HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"content-length", b"host"}
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_READ_POSTS = re.compile(
+    r"/(filter|filter_minimal|count|history|paginate|get_scheduled_flow_runs|lateness)/?(\?.*)?$"
+)
+
+
+class When(StrEnum):
+    """The side of the server's work on which something goes wrong."""
+
+    BEFORE = "before"  # the server never saw the request
+    AFTER = "after"  # the server did the work, the client does not learn of it
+
+
+class Fault(StrEnum):
+    """What the client gets instead of the answer."""
+
+    BUSY = "503"
+    LIMITED = "429"  # with Retry-After
+    RESET = "reset"
+    HANG = "hang"  # silence for `seconds`, then a reset
+    TRUNCATED = "truncated"  # half the body, then a reset; always after the server's work
+    DELAY = "delay"  # the true answer, `seconds` late
+    NONE = "none"  # the true answer; for rules that only call something
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which requests fail and how.
+
+    Attributes:
+        fault: what the client gets.
+        when: before or after the server's work.
+        method: regular expression that the method must match as a whole.
+        path: regular expression searched in path and query.
+        share: probability, 0 to 1, drawn by the proxy's seed for each request.
+        nth: only the n-th matching request, counted from 1 since the rule was added.
+        limit: stop after so many faults.
+        seconds: of silence, delay or Retry-After.
+        action: called at that moment, from a thread of its own, before the client gets anything.
+    """
+
+    fault: Fault
+    when: When = When.BEFORE
+    method: str = ".*"
+    path: str = ".*"
+    share: float = 1.0
+    nth: int | None = None
+    limit: int | None = None
+    seconds: float = 1.0
+    action: Callable[[], object] | None = None
+
+    def matches(self, method: str, path: str) -> bool:
+        """Tell whether the rule is about such requests."""
+        return bool(re.fullmatch(self.method, method) and re.search(self.path, path))
+
+
+@dataclass(slots=True)
+class Seen:
+    """A request that reached the proxy.
+
+    Attributes:
+        number: from 1, in the order of arrival.
+        method: of the request.
+        path: with query, from the server's root (`/api/flows/filter`).
+        body: of the request.
+        status: of the server's own answer; None if it was never asked or did not answer.
+        fault: what the client got instead of it, None if it got the answer.
+    """
+
+    number: int
+    method: str
+    path: str
+    body: bytes = b""
+    status: int | None = None
+    fault: Fault | None = None
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it means to change something (a filter or count in POST's clothes does not)."""
+        return self.method not in {"GET", "HEAD"} and not _READ_POSTS.search(self.path)
+
+
+class _Reset(Exception):  # noqa: N818 - no error: it ends a connection on purpose
+    """End this connection with a TCP reset."""
+
+
+class FaultProxy:
+    """See the module's text.
+
+    Attributes:
+        url: what to use in place of the server's URL.
+        requests: everything that came, in order of arrival.
+    """
+
+    def __init__(self, upstream: str, *, seed: int = 0) -> None:
+        parts = urllib.parse.urlsplit(upstream)
+        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._path = parts.path
+        self._seed = seed
+        self._occurrences: Counter[str] = Counter()
+        self._rules: list[_Armed] = []
+        self._cut: tuple[int, When] | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._server: asyncio.Server | None = None
+        self._client = httpx.AsyncClient(timeout=None, trust_env=False)
+        self._connections: set[asyncio.Task[None]] = set()
+        self.requests: list[Seen] = []
+        self.url = ""
+
+    # -- what tests set and read -------------------------------------------------------------
+
+    def add(self, *rules: Rule) -> None:
+        """Add rules; the first one that fires for a request decides about it."""
+        self._rules += [_Armed(rule) for rule in rules]
+
+    def cut_after(self, count: int, when: When = When.BEFORE) -> None:
+        """Let `count` requests pass from now on and reset everything later.
+
+        With `When.AFTER` the server still does the work of the first one that is cut.
+        """
+        self._cut = (len(self.requests) + count, when)
+
+    def call_at(
+        self, nth: int, action: Callable[[], object], when: When = When.BEFORE, path: str = ".*"
+    ) -> None:
+        """Call something at the n-th request (of that path) from now on; the request then goes on."""
+        self.add(Rule(Fault.NONE, when, path=path, nth=nth, action=action))
+
+    def kill_at(
+        self,
+        nth: int,
+        pid: int | Callable[[], int],
+        when: When = When.BEFORE,
+        path: str = ".*",
+        method: str = ".*",
+    ) -> None:
+        """SIGKILL a process at the n-th such request from now on.
+
+        With `When.BEFORE` the server never sees that request, with `When.AFTER` it has done it.
+        """
+
+        def kill() -> None:
+            os.kill(pid() if callable(pid) else pid, signal.SIGKILL)
+
+        self.add(Rule(Fault.RESET, when, method, path, nth=nth, action=kill))
+
+    def heal(self) -> None:
+        """Forget all rules and the cut."""
+        self._rules = []
+        self._cut = None
+
+    def forget(self) -> None:
+        """Forget the recorded requests."""
+        self.requests.clear()
+
+    @property
+    def writes(self) -> list[Seen]:
+        """The recorded requests that mean to change something."""
+        return [seen for seen in self.requests if seen.is_write]
+
+    def count(self, path: str = ".*", method: str = ".*") -> int:
+        """Count the recorded requests of a method and path."""
+        rule = Rule(Fault.NONE, method=method, path=path)
+        return sum(rule.matches(seen.method, seen.path) for seen in self.requests)
+
+    # -- life --------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._run(self._open())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._run(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    async def _open(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}{self._path}"
+
+    async def _close(self) -> None:
+        assert self._server
+        self._server.close()
+        for connection in list(self._connections):
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._client.aclose()
+
+    # -- one connection ----------------------------------------------------------------------
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._connections.add(task)
+        try:
+            await self._serve(Wire(reader, writer))
+        except (_Reset, OSError, h11.RemoteProtocolError, asyncio.CancelledError):
+            reset(writer)
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _serve(self, wire: Wire) -> None:
+        while (request := await wire.request()) is not None:
+            head, body = request
+            if any(name == b"upgrade" for name, _ in head.headers):
+                await self._tunnel(head, wire)
+                return
+            seen = Seen(len(self.requests) + 1, head.method.decode(), head.target.decode(), body)
+            self.requests.append(seen)
+            answer = await self._answer(seen, head, wire)
+            await wire.respond(answer)
+            if not wire.next():
+                return
+
+    async def _answer(self, seen: Seen, head: h11.Request, wire: Wire) -> Answer:
+        await self._maybe_cut(seen, head)
+        rule = self._draw(seen)
+        if rule is None:
+            return await self._forward(seen, head)
+        seen.fault = None if rule.fault in {Fault.NONE, Fault.DELAY} else rule.fault
+        late = rule.when is When.AFTER or rule.fault is Fault.TRUNCATED
+        answer = await self._forward(seen, head) if late else None
+        if rule.action:
+            await asyncio.to_thread(rule.action)
+        return await self._spoil(rule, answer, seen, head, wire)
+
+    async def _spoil(
+        self, rule: Rule, answer: Answer | None, seen: Seen, head: h11.Request, wire: Wire
+    ) -> Answer:
+        if rule.fault is Fault.BUSY:
+            return Answer(503, [(b"content-type", b"application/json")], b'{"detail":"busy"}')
+        if rule.fault is Fault.LIMITED:
+            wait = f"{rule.seconds:g}".encode()
+            return Answer(429, [(b"retry-after", wait)], b'{"detail":"slow down"}')
+        if rule.fault is Fault.TRUNCATED and answer:
+            await wire.respond_half(answer)
+            raise _Reset
+        if rule.fault in {Fault.HANG, Fault.DELAY}:
+            await asyncio.sleep(rule.seconds)
+        if rule.fault in {Fault.HANG, Fault.RESET}:
+            raise _Reset
+        return answer or await self._forward(seen, head)
+
+    async def _maybe_cut(self, seen: Seen, head: h11.Request) -> None:
+        if self._cut is None or seen.number <= self._cut[0]:
+            return
+        count, when = self._cut
+        seen.fault = Fault.RESET
+        if when is When.AFTER and seen.number == count + 1:
+            await self._forward(seen, head)
+        raise _Reset
+
+    def _draw(self, seen: Seen) -> Rule | None:
+        """Choose by a chance that depends on the request, not on how requests interleave."""
+        name = _UUID.sub("*", f"{seen.method} {seen.path}")
+        self._occurrences[name] += 1
+        chance = random.Random(f"{self._seed} {name} {self._occurrences[name]}")
+        draw = chance.random()
+        due = [armed for armed in self._rules if armed.due(seen, draw)]  # every rule counts
+        return due[0].fire() if due else None
+
+    async def _forward(self, seen: Seen, head: h11.Request) -> Answer:
+        headers = [(name, value) for name, value in head.headers if name not in _HOP_BY_HOP]
+        request = self._client.build_request(
+            seen.method, self._origin + seen.path, headers=headers, content=seen.body
+        )
+        try:
+            answer = await self._client.send(request, stream=True)
+            body = b"".join([part async for part in answer.aiter_raw()])
+        except httpx.HTTPError as error:
+            raise _Reset from error
+        seen.status = answer.status_code
+        kept = [pair for pair in answer.headers.raw if pair[0].lower() not in _HOP_BY_HOP]
+        return Answer(answer.status_code, kept, body)
+
+    async def _tunnel(self, head: h11.Request, wire: Wire) -> None:
+        """Pass a web socket through as it is (Prefect's events); rules don't touch it."""
+        upstream, out = await asyncio.open_connection(*self._address)
+        lines = [b"%s %s HTTP/1.1" % (head.method, head.target)]
+        lines += [b"%s: %s" % pair for pair in head.headers]
+        out.write(b"\r\n".join([*lines, b"", b""]))
+        try:
+            await asyncio.gather(pipe(wire.reader, out), pipe(upstream, wire.writer))
+        finally:
+            out.close()
+
+
+class _Armed:
+    """A rule and how often it matched and fired."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self._matched = 0
+        self._fired = 0
+
+    def due(self, seen: Seen, chance: float) -> bool:
+        rule = self.rule
+        if not rule.matches(seen.method, seen.path):
+            return False
+        self._matched += 1
+        if rule.limit is not None and self._fired >= rule.limit:
+            return False
+        return self._matched == rule.nth if rule.nth else chance < rule.share
+
+    def fire(self) -> Rule:
+        self._fired += 1
+        return self.rule
