@@ -24,11 +24,13 @@ class File:
         path: relative to the root of the snapshot, with `/`.
         blob: git's blob id (SHA-1 or SHA-256 over `blob <size>\\0<content>`), in hex; the cache key.
         size: in bytes.
+        executable: whether its owner may execute it; flow code may need that.
     """
 
     path: str
     blob: str
     size: int
+    executable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class Origin:
     """Where a tree comes from, as far as it says whose it is.
 
     Attributes:
-        roots: the root commits of the history, sorted; empty outside git.
+        roots: the root commits of the history, sorted; empty outside git and where they can't be
+            known (a shallow clone, a repository without commits).
         path: the folder inside the repository, `""` for its root.
         location: what the user called it (a path or a URL without credentials), for people.
     """
@@ -52,7 +55,7 @@ class Snapshot:
 
     Attributes:
         revision: `<sha>`, `<sha>+dirty:<tree hash>`, or `sha256:<hash>` outside git.
-        digest: content hash of all files (paths and blob ids), whatever the commit.
+        digest: content hash of all files (paths, blob ids, execute bits), whatever the commit.
         files: every file that may be a manifest or is named by one, sorted by path. Links and
             special files are in `passed_over`, with the reason.
         origin: whose tree it is.

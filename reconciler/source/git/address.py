@@ -1,0 +1,104 @@
+"""Where a repository is: a URL or a path, checked, and free of credentials."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from reconciler.errors import SourceError
+from reconciler.model.values import Secret
+from reconciler.source.git.auth import HttpBasic
+
+PROTOCOLS = "file:http:https:ssh"
+
+_SCP = re.compile(r"(?:[^@/:\s]+@)?(?P<host>[^@/:\s]+):(?P<path>.+)")
+_USERINFO = re.compile(r"://[^/@\s]+@")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Address:
+    """A remote repository.
+
+    Attributes:
+        url: what git is given; it holds no password.
+        shown: for people and reports.
+        login: credentials that stood in the URL.
+    """
+
+    url: str
+    shown: str
+    login: HttpBasic | None = None
+
+    @property
+    def is_http(self) -> bool:
+        """Whether it is reached by HTTP or HTTPS."""
+        return self.url.startswith(("http://", "https://"))
+
+
+def parse(text: str) -> Address:
+    """Read a URL, `user@host:path` or a local path.
+
+    Raises:
+        SourceError: it could be taken for an option or a helper program, its transport is not
+            allowed, or the directory does not exist.
+    """
+    _refuse_tricks(text)
+    if "://" in text:
+        return _from_url(text)
+    scp = _SCP.fullmatch(text)
+    if scp and not Path(text).exists():
+        if scp["host"].startswith("-"):
+            raise SourceError(f"{text!r} is not an address of a repository")
+        return Address(url=text, shown=text)
+    path = Path(text).expanduser().resolve()
+    if not path.is_dir():
+        raise SourceError(f"{text} is no directory", hint="name a git URL or a local repository")
+    return Address(url=path.as_uri(), shown=str(path))
+
+
+def scrub(text: str) -> str:
+    """Remove user names and passwords from all URLs of a text."""
+    return _USERINFO.sub("://", text)
+
+
+def _refuse_tricks(text: str) -> None:
+    if not text or text.startswith("-") or not text.isprintable():
+        raise SourceError(f"{scrub(text)!r} is not an address of a repository")
+    if re.match(r"[A-Za-z0-9+.-]+::", text):
+        raise SourceError(
+            f"{scrub(text)!r} would start a transport helper, which is not allowed",
+            hint="use https, ssh or file",
+        )
+
+
+def _from_url(text: str) -> Address:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # it is checked only when it is asked for
+    except ValueError:
+        raise SourceError(f"{scrub(text)!r} is not a valid URL") from None
+    if parts.scheme not in PROTOCOLS.split(":"):
+        raise SourceError(
+            f"the transport {parts.scheme!r} is not allowed", hint="use https, ssh or file"
+        )
+    host = parts.hostname or ""
+    if host.startswith("-") or (not host and parts.scheme != "file"):
+        raise SourceError(f"{scrub(text)!r} names no host")
+    if parts.scheme == "ssh":
+        return _without_password(parts, host)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")
+    return Address(url=bare.geturl(), shown=bare._replace(query="").geturl(), login=_login(parts))
+
+
+def _without_password(parts: SplitResult, host: str) -> Address:
+    if parts.password:
+        raise SourceError("ssh takes no password from a URL", hint="use a key")
+    if (parts.username or "").startswith("-"):
+        raise SourceError(f"{host!r} is not reached with that user name")
+    return Address(url=parts.geturl(), shown=scrub(parts.geturl()))
+
+
+def _login(parts: SplitResult) -> HttpBasic | None:
+    if parts.username is None:
+        return None
+    return HttpBasic(unquote(parts.username), Secret(unquote(parts.password or "")))

@@ -1,0 +1,86 @@
+"""Reading trees and files from git's object database, without a checkout."""
+
+from threading import Lock
+from typing import Any
+
+from reconciler.errors import SourceError
+from reconciler.model.snapshot import File
+from reconciler.source.git.command import Git
+from reconciler.source.tree import LINK, NESTED, Listing, name_problem, show
+
+_LINK_MODE = b"120000"
+_COMMIT_MODE = b"160000"
+_EXECUTABLE_MODE = b"100755"
+
+
+def list_tree(git: Git, tree: str, *, sizes: bool = True) -> Listing:
+    """List all files of a tree, however deep.
+
+    Args:
+        git: in the repository.
+        tree: a tree-ish, for example `<commit>:<path>`.
+        sizes: whether sizes are wanted; a partial clone does not know them all.
+
+    Raises:
+        GitFailed: there is no such tree.
+    """
+    options = ["-r", "-z", *(["-l"] if sizes else [])]
+    files: list[File] = []
+    passed_over: list[tuple[str, str]] = []
+    for line in git.run("ls-tree", *options, tree).split(b"\0"):
+        if line:
+            _sort_in(line, files, passed_over)
+    return Listing(tuple(sorted(files)), tuple(sorted(passed_over)))
+
+
+def _sort_in(line: bytes, files: list[File], passed_over: list[tuple[str, str]]) -> None:
+    description, _, name = line.partition(b"\t")
+    mode, _, rest = description.partition(b" ")
+    blob, size = (*rest.split()[1:], b"0")[:2]
+    known = {_LINK_MODE: LINK, _COMMIT_MODE: NESTED}
+    reason = known.get(mode) or name_problem(name)
+    if reason:
+        passed_over.append((show(name), reason))
+    else:
+        files.append(File(name.decode(), blob.decode(), int(size), mode == _EXECUTABLE_MODE))
+
+
+class Objects:
+    """Gives the bytes of files by blob id, through one `git cat-file --batch` process.
+
+    It may be used from several threads; requests queue up.
+    """
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._lock = Lock()
+        self._process: Any = None
+
+    def read(self, file: File) -> bytes:
+        """Return the content of a file.
+
+        Raises:
+            SourceError: the object is missing or git ended.
+        """
+        with self._lock:
+            try:
+                return self._ask(file)
+            except (OSError, ValueError) as error:
+                self._process = None
+                raise SourceError(
+                    f"{file.path} can't be read from the repository: {error}",
+                    hint="fetch again; if it stays, remove the mirror in the state directory",
+                ) from None
+
+    def _ask(self, file: File) -> bytes:
+        if self._process is None:
+            self._process = self._git.start("cat-file", "--batch")
+        self._process.stdin.write(f"{file.blob}\n".encode())
+        self._process.stdin.flush()
+        head = self._process.stdout.readline().split()
+        if len(head) != 3 or head[1] != b"blob":  # noqa: PLR2004 - id, type, size
+            raise ValueError(f"no blob {file.blob}")
+        content: bytes = self._process.stdout.read(int(head[2]))
+        if len(content) != int(head[2]) or self._process.stdout.read(1) != b"\n":
+            raise ValueError(f"blob {file.blob} is cut short")
+        return content

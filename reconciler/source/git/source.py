@@ -1,0 +1,102 @@
+"""A git repository as a source, by URL or path, read from its objects."""
+
+from pathlib import Path, PurePosixPath
+
+import anyio.to_thread
+
+from reconciler.errors import SourceError
+from reconciler.model.snapshot import Origin, Snapshot
+from reconciler.source.git.address import parse
+from reconciler.source.git.auth import GitAuth
+from reconciler.source.git.command import GitFailed
+from reconciler.source.git.mirror import Mirror, check_ref
+from reconciler.source.git.objects import Objects, list_tree
+from reconciler.source.tree import digest
+
+
+class GitSource:
+    """A folder of a repository at a ref.
+
+    Args:
+        location: URL, `user@host:path` or local path.
+        ref: branch, tag or commit; None for the remote's HEAD.
+        path: folder inside the repository that holds the manifests, `""` for its root.
+        mirror_dir: where mirrors are kept; several sources and processes may share it.
+        auth: credentials; None for those in the URL, or the user's own ssh and git set-up.
+
+    Raises:
+        SourceError: location, ref or path are not such.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        ref: str | None = None,
+        path: str = "",
+        *,
+        mirror_dir: Path,
+        auth: GitAuth | None = None,
+    ) -> None:
+        if ref is not None:
+            check_ref(ref)
+        self._address = parse(location)
+        self._ref = ref
+        self._path = _folder(path)
+        self._mirror = Mirror(mirror_dir, self._address, auth)
+        self._objects = Objects(self._mirror.local)
+        self._last: Snapshot | None = None
+
+    async def fetch(self) -> Snapshot:
+        """Return the tree that the ref points to now.
+
+        Raises:
+            SourceError: ref or folder are gone, credentials or host key are wrong.
+            SourceUnavailable: the remote does not answer; `last_good` still has the last tree.
+        """
+        return await anyio.to_thread.run_sync(self._fetch)
+
+    async def last_good(self) -> Snapshot | None:
+        """Return the last tree that was fetched, by an earlier process too; no remote is asked."""
+        return await anyio.to_thread.run_sync(self._remembered)
+
+    def _fetch(self) -> Snapshot:
+        return self._at(self._mirror.fetch(self._ref))
+
+    def _remembered(self) -> Snapshot | None:
+        if self._last is not None:
+            return self._last
+        commit = self._mirror.commit(self._ref)
+        return None if commit is None else self._at(commit)
+
+    def _at(self, commit: str) -> Snapshot:
+        if self._last is None or self._last.commit != commit:
+            self._last = self._read(commit)
+        return self._last
+
+    def _read(self, commit: str) -> Snapshot:
+        git = self._mirror.local
+        try:
+            listing = list_tree(git, f"{commit}:{self._path}")
+        except GitFailed:
+            raise SourceError(
+                f"{self._address.shown} has no folder {self._path!r} at {commit[:12]}"
+            ) from None
+        return Snapshot(
+            revision=commit,
+            digest=digest(listing.files),
+            files=listing.files,
+            origin=Origin(self._mirror.roots(commit), self._path, self._address.shown),
+            contents=self._objects,
+            passed_over=listing.passed_over,
+            commit=commit,
+        )
+
+
+def _folder(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if path.startswith(("/", "-")) or ".." in parts or not path.isprintable():
+        raise SourceError(
+            f"{path!r} is no folder of a repository",
+            hint="name it relative to the root, without ..",
+        )
+    return "/".join(parts)
