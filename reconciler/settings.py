@@ -189,6 +189,17 @@ class ServiceSettings(_Group):
         "auto", description="auto: for people on a terminal, JSON otherwise."
     )
 
+    no_color: bool = Field(
+        default=False,
+        validation_alias=_names("NO_COLOR"),
+        description="No colours in any output; any value counts (no-color.org).",
+    )
+
+    @field_validator("no_color", mode="before")
+    @classmethod
+    def _any_value(cls, value: object) -> object:
+        return True if isinstance(value, str) else value
+
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
     def _any_case(cls, value: object) -> object:
