@@ -1,1 +1,12 @@
-"""One launcher per infrastructure type, and the tuple INFRASTRUCTURE."""
+"""One launcher per infrastructure type, and the tuple that names them all."""
+
+from reconciler.infrastructure.base import Launcher, Surroundings
+from reconciler.infrastructure.process import ProcessLauncher
+
+INFRASTRUCTURE = (ProcessLauncher,)
+"""Every launcher class; each is made from `Surroundings`."""
+
+
+def launchers(surroundings: Surroundings) -> dict[str, Launcher]:
+    """Make one launcher of each type, by the slug of its block type."""
+    return {made.slug: made(surroundings) for made in INFRASTRUCTURE}

@@ -1,0 +1,117 @@
+"""What a launcher is: the contract that every infrastructure type keeps."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from reconciler.blocks.base import InfrastructureSettings
+from reconciler.errors import UserError
+from reconciler.model.launch import Ended, Found, Handle, LaunchSpec
+from reconciler.runtime.clock import Clock
+
+Output = Callable[[str, str], None]
+"""Takes (flow run id, line): where the output of flow runs goes that is to be streamed."""
+
+
+class NotLaunchable(UserError):  # noqa: N818 - it reads as the sentence it is
+    """The infrastructure can't be made as declared; the message says why, without secrets."""
+
+
+def no_output(run_id: str, line: str) -> None:
+    """Drop a line of output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What launchers are given of the machine that they run on.
+
+    Attributes:
+        state_dir: for logs and run folders; private to this user.
+        host_dir: for marks that every agent of this host and user must see, whatever its settings.
+        inherited: the environment that a local process inherits, already rid of our own settings
+            and credentials (`reconciler.settings.flow_run_environment`).
+        python: the interpreter of local flow runs.
+        clock: to wait with.
+        output: where streamed lines go.
+        images: default image of flow runs in containers, by the server's version.
+    """
+
+    state_dir: Path
+    host_dir: Path
+    inherited: Mapping[str, str] = field(repr=False)
+    python: str
+    clock: Clock
+    output: Output = no_output
+    images: str = ""
+
+
+class Launcher(Protocol):
+    """Launches flow runs on one type of infrastructure; knows nothing of Prefect's API.
+
+    The order of calls for a launch is find, create, [the agent records the handle], start, ended,
+    discard. After a restart of the agent it is find, then ended or start as the answer says.
+    The launch token is the identity of a launch: `find` sees what any process made under it, and
+    a second `create` under it never makes a second one where the backend can refuse a name.
+    """
+
+    slug: ClassVar[str]
+    """Slug of the block type, `process`."""
+    local: ClassVar[bool]
+    """Whether runs live on the agent's own machine: they see its files and end with it."""
+    settings: ClassVar[type[InfrastructureSettings]]
+    """The typed model of the block's data."""
+
+    def owns(self, pid: str) -> bool:
+        """Tell from an `infrastructure_pid` whether that infrastructure can be reached from here."""
+        ...
+
+    async def find(self, token: str, run_id: str) -> Found | None:
+        """Look up what was made under a token; None if nothing is known of it here."""
+        ...
+
+    async def create(self, spec: LaunchSpec) -> Handle:
+        """Make the infrastructure, not started where the backend allows.
+
+        Raises:
+            NotLaunchable: it can't be made as declared.
+        """
+        ...
+
+    async def start(self, handle: Handle) -> None:
+        """Give the word to start, and remember durably, before, that it was given.
+
+        Raises:
+            NotLaunchable: it is gone.
+        """
+        ...
+
+    async def ended(self, handle: Handle) -> Ended:
+        """Wait for the end. Cancelling the wait leaves the infrastructure alone."""
+        ...
+
+    async def stop(self, handle: Handle, grace: float) -> None:
+        """Stop it with everything that it started, kill it after `grace` seconds; return when gone.
+
+        What is gone already is fine.
+        """
+        ...
+
+    async def discard(self, handle: Handle) -> None:
+        """Remove what an ended or never started launch leaves behind, its log excepted."""
+        ...
+
+    async def logs(self, run_id: str, lines: int) -> tuple[str, ...]:
+        """Return the last lines of a run's log, oldest first."""
+        ...
+
+    async def watch(self) -> None:
+        """Serve all `ended` of this backend; run once, under supervision, while the agent lives.
+
+        One stream or batch for all runs: the number of calls must not grow with theirs.
+        """
+        ...
+
+    async def preflight(self, settings: InfrastructureSettings, api_url: str) -> tuple[str, ...]:
+        """Say what makes a launch with these settings impossible (DESIGN 7.10)."""
+        ...

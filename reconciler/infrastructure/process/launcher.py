@@ -1,0 +1,270 @@
+"""Launches flow runs as local processes."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import anyio
+
+from reconciler.blocks.base import InfrastructureSettings
+from reconciler.blocks.process import ProcessSettings
+from reconciler.infrastructure.base import NotLaunchable, Surroundings
+from reconciler.infrastructure.process.logs import Logs
+from reconciler.infrastructure.process.processes import (
+    TOKEN_VARIABLE,
+    birth,
+    leader_of,
+    members,
+    send,
+)
+from reconciler.infrastructure.process.reasons import explain
+from reconciler.infrastructure.process.records import Record, Records
+from reconciler.model.launch import Ended, Found, Handle, LaunchSpec
+
+_GATE = 'read -r go && [ "$go" = go ] && exec "$@" </dev/null; exit 125'
+"""What a child runs until it is told to go. When the agent dies first, the pipe closes and it ends."""
+_POLL = 0.1
+_KEEP_MARKS = 86_400.0
+
+
+@dataclass(slots=True)
+class _Child:
+    """A process that this agent itself started."""
+
+    process: subprocess.Popen[bytes]
+    gate: int | None
+
+
+class ProcessLauncher:
+    """Launches flow runs as local processes, each the leader of a session of its own."""
+
+    slug: ClassVar[str] = "process"
+    local: ClassVar[bool] = True
+    settings: ClassVar[type[InfrastructureSettings]] = ProcessSettings
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._around = surroundings
+        self._records = Records(surroundings.host_dir / "processes")
+        self._logs = Logs(surroundings.state_dir / "runs", surroundings.output)
+        self._children: dict[str, _Child] = {}
+
+    def owns(self, pid: str) -> bool:
+        """Tell whether a pid, `<hostname>:<pid>` as Prefect writes it, is of this host."""
+        host, _, number = pid.rpartition(":")
+        return host == socket.gethostname() and number.isdigit()
+
+    async def find(self, token: str, run_id: str) -> Found | None:
+        """Look a launch up: by its mark on disk, else among all processes of the host."""
+        record = self._records.read(run_id)
+        if record is not None and record.token == token:
+            alive = birth(record.pid) == record.birth
+            return Found(_handle(record), started=record.started, alive=alive)
+        leader = leader_of(token)
+        born = None if leader is None else birth(leader)
+        if leader is None or born is None:
+            return None
+        record = Record(run_id, token, leader, born, started=True)
+        self._records.write(record)
+        return Found(_handle(record), started=True, alive=True)
+
+    async def create(self, spec: LaunchSpec) -> Handle:
+        """Make a process that waits at its gate.
+
+        Raises:
+            NotLaunchable: the command or the working directory does not exist.
+        """
+        settings = spec.settings
+        assert isinstance(settings, ProcessSettings)  # noqa: S101 - for the type checker
+        folder = None if settings.working_dir else self._new_folder(spec.flow_run_id)
+        env = self._environment(spec)
+        command = spec.command or (self._around.python, "-m", "prefect.engine")
+        where = str(folder or settings.working_dir)
+        try:
+            child = self._spawn(command, env, where, spec.flow_run_id)
+        except NotLaunchable:
+            _remove(folder)
+            raise
+        pid = child.process.pid
+        record = Record(
+            spec.flow_run_id,
+            spec.token,
+            pid,
+            birth(pid) or "",
+            folder=None if folder is None else str(folder),
+        )
+        self._records.write(record)
+        self._children[spec.token] = child
+        if settings.stream_output:
+            self._logs.follow(spec.flow_run_id)
+        return _handle(record)
+
+    async def start(self, handle: Handle) -> None:
+        """Note that the run starts, then open its gate.
+
+        Raises:
+            NotLaunchable: the process is gone, or is not ours to start.
+        """
+        record = self._records.read(handle.flow_run_id)
+        child = self._children.get(handle.token)
+        if record is None or record.token != handle.token or child is None or child.gate is None:
+            raise NotLaunchable("the waiting process was made by an agent that is gone")
+        self._records.write(replace(record, started=True))
+        gate, child.gate = child.gate, None
+        try:
+            os.write(gate, b"go\n")
+        except BrokenPipeError:
+            raise NotLaunchable("the process ended before it was started") from None
+        finally:
+            os.close(gate)
+
+    async def ended(self, handle: Handle) -> Ended:
+        """Wait until the process ends, whoever its parent is."""
+        record = self._records.read(handle.flow_run_id)
+        pid = int(handle.pid.rpartition(":")[2])
+        with contextlib.suppress(ProcessLookupError):
+            await _gone(pid, None if record is None else record.birth)
+        child = self._children.get(handle.token)
+        code = None if child is None else child.process.wait()
+        self._logs.flush(handle.flow_run_id)
+        return Ended(code, explain(code), self._logs.tail(handle.flow_run_id, 10))
+
+    async def stop(self, handle: Handle, grace: float) -> None:
+        """End the whole process group, and what left it but carries the launch token."""
+        record = self._records.read(handle.flow_run_id)
+        pid = int(handle.pid.rpartition(":")[2])
+        born = "" if record is None else record.birth
+        self._close_gate(handle.token)
+        clock = self._around.clock
+        killed_from = clock.monotonic() + grace
+        told: set[int] = set()
+        while alive := self._living(handle.token, pid, born):
+            if clock.monotonic() >= killed_from:
+                send(alive, signal.SIGKILL)
+            else:
+                send([p for p in alive if p not in told], signal.SIGTERM)
+                told.update(alive)
+            await clock.sleep(_POLL)
+
+    async def discard(self, handle: Handle) -> None:
+        """Remove the run's folder and its mark; end a process that was never started."""
+        self._close_gate(handle.token)
+        child = self._children.pop(handle.token, None)
+        if child is not None:
+            await anyio.to_thread.run_sync(child.process.wait)
+        record = self._records.read(handle.flow_run_id)
+        if record is not None and record.token == handle.token:
+            await anyio.to_thread.run_sync(_remove, record.folder)
+            self._records.remove(handle.flow_run_id)
+        self._logs.forget(handle.flow_run_id)
+
+    async def logs(self, run_id: str, lines: int) -> tuple[str, ...]:
+        """Return the last lines of a run's output."""
+        return self._logs.tail(run_id, lines)
+
+    async def watch(self) -> None:
+        """Pass streamed output on. The ends of processes come from the kernel by themselves."""
+        self._sweep()
+        while True:
+            self._logs.pass_on()
+            await self._around.clock.sleep(_POLL * 5)
+
+    async def preflight(self, settings: InfrastructureSettings, api_url: str) -> tuple[str, ...]:  # noqa: ARG002
+        """Say what is missing on this machine."""
+        assert isinstance(settings, ProcessSettings)  # noqa: S101 - for the type checker
+        problems = []
+        if not settings.command and shutil.which(self._around.python) is None:
+            problems.append(f"the Python of local flow runs, {self._around.python}, does not exist")
+        if settings.working_dir and not _is_folder(settings.working_dir):
+            problems.append(f"working_dir {settings.working_dir} is no folder on this machine")
+        return tuple(problems)
+
+    def _living(self, token: str, pid: int, born: str) -> list[int]:
+        child = self._children.get(token)
+        if child is not None:
+            child.process.poll()
+        return members(token, pid, born)
+
+    def _close_gate(self, token: str) -> None:
+        child = self._children.get(token)
+        if child is not None and child.gate is not None:
+            os.close(child.gate)
+            child.gate = None
+
+    def _environment(self, spec: LaunchSpec) -> dict[str, str]:
+        merged: dict[str, str | None] = {**self._around.inherited, **spec.env}
+        merged[TOKEN_VARIABLE] = spec.token
+        return {name: value for name, value in merged.items() if value is not None}
+
+    def _new_folder(self, run_id: str) -> Path:
+        parent = self._around.state_dir / "work"
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{run_id}-", dir=parent))
+
+    def _spawn(
+        self, command: tuple[str, ...], env: Mapping[str, str], where: str, run_id: str
+    ) -> _Child:
+        if not _is_folder(where):
+            raise NotLaunchable(f"working_dir {where} is no folder on this machine")
+        if shutil.which(command[0], path=env.get("PATH")) is None and "/" not in command[0]:
+            raise NotLaunchable(f"the command {command[0]!r} is not on the PATH of the flow run")
+        inner, gate = os.pipe()
+        try:
+            with self._logs.open(run_id) as log:
+                process = subprocess.Popen(  # noqa: S603 - the command is the user's own
+                    ["/bin/sh", "-c", _GATE, "sh", *command],
+                    stdin=inner,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=where,
+                    env=env,
+                    start_new_session=True,
+                )
+        except (OSError, ValueError) as error:
+            os.close(gate)
+            raise NotLaunchable(f"the process can't be started: {error}") from None
+        finally:
+            os.close(inner)
+        return _Child(process, gate)
+
+    def _sweep(self) -> None:
+        """Remove the marks and folders of runs that ended while no agent looked."""
+        for record in self._records.older_than(_KEEP_MARKS, self._around.clock.now().timestamp()):
+            if birth(record.pid) != record.birth:
+                _remove(record.folder)
+                self._records.remove(record.run_id)
+
+
+def _handle(record: Record) -> Handle:
+    return Handle(record.token, record.run_id, f"{socket.gethostname()}:{record.pid}")
+
+
+def _is_folder(path: str) -> bool:
+    return Path(path).is_dir()
+
+
+def _remove(folder: Path | str | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _gone(pid: int, born: str | None) -> None:
+    """Wait for the end of a process by its pid file descriptor; works for strangers' children too.
+
+    Raises:
+        ProcessLookupError: it is gone already.
+    """
+    descriptor = os.pidfd_open(pid)
+    try:
+        # Checked after opening: from here on the descriptor can't come to mean another process.
+        if born is None or birth(pid) == born:
+            await anyio.wait_readable(descriptor)
+    finally:
+        os.close(descriptor)
