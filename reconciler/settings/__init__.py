@@ -1,0 +1,28 @@
+"""Settings: the one place that reads the environment.
+
+`load()` returns them all. For each setting the first of these that has a value wins: its
+`RECONCILER_*` variable (or the file that `RECONCILER_*_FILE` names), Prefect's own variable, the
+active profile of Prefect's profiles file, the default.
+"""
+
+from reconciler.settings.groups import (
+    PROTECTED_HEADERS,
+    AgentSettings,
+    ConnectionSettings,
+    ServiceSettings,
+    Settings,
+    variables_of,
+)
+from reconciler.settings.sources import flow_run_environment, load, process_environment
+
+__all__ = [
+    "PROTECTED_HEADERS",
+    "AgentSettings",
+    "ConnectionSettings",
+    "ServiceSettings",
+    "Settings",
+    "flow_run_environment",
+    "load",
+    "process_environment",
+    "variables_of",
+]

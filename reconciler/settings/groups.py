@@ -1,0 +1,214 @@
+"""Every setting, with its variables, default and description."""
+
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+PROTECTED_HEADERS = frozenset(
+    {"user-agent", "prefect-csrf-token", "prefect-csrf-client", "content-length", "content-type"}
+)
+"""Headers that custom headers can't replace. The first three are Prefect's own list (3.8.8: tried)."""
+
+
+class Group(BaseSettings):
+    """Settings that belong together."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        populate_by_name=True,
+        validate_default=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take arguments only: the environment comes in by `load`, never behind our back."""
+        return (init_settings,)
+
+
+def _names(*names: str) -> AliasChoices:
+    return AliasChoices(*names)
+
+
+def state_home(variables: Mapping[str, str]) -> Path:
+    """Return the folder for state, by the XDG rules."""
+    home = variables.get("XDG_STATE_HOME") or f"{variables.get('HOME') or '~'}/.local/state"
+    return Path(home).expanduser() / "reconciler"
+
+
+def variables_of(group: type[Group], field: str) -> tuple[str, ...]:
+    """Return the variables that a setting is read from, the winning one first."""
+    alias = group.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        return tuple(str(choice) for choice in alias.choices)
+    return (f"{group.model_config.get('env_prefix', '')}{field}".upper(),)
+
+
+class ConnectionSettings(Group):
+    """How to reach the Prefect API."""
+
+    api_url: str | None = Field(
+        None,
+        validation_alias=_names("RECONCILER_API_URL", "PREFECT_API_URL"),
+        description="Address of the Prefect API, for example http://127.0.0.1:4200/api.",
+    )
+    api_key: SecretStr | None = Field(
+        None,
+        validation_alias=_names("RECONCILER_API_KEY", "PREFECT_API_KEY"),
+        description="API key, sent as a bearer token (Prefect Cloud).",
+    )
+    auth_string: SecretStr | None = Field(
+        None,
+        validation_alias=_names("RECONCILER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"),
+        description="user:password for basic authentication; wins over the API key.",
+    )
+    custom_headers: dict[str, SecretStr] = Field(
+        {},
+        validation_alias=_names("RECONCILER_API_HEADERS", "PREFECT_CLIENT_CUSTOM_HEADERS"),
+        description="More headers for each request to the API, as a JSON object.",
+    )
+    tls_insecure: bool = Field(
+        default=False,
+        validation_alias=_names(
+            "RECONCILER_API_TLS_INSECURE", "PREFECT_API_TLS_INSECURE_SKIP_VERIFY"
+        ),
+        description="Do not check the server's certificate.",
+    )
+    ca_file: Path | None = Field(
+        None,
+        validation_alias=_names(
+            "RECONCILER_API_CA_FILE", "PREFECT_API_SSL_CERT_FILE", "SSL_CERT_FILE"
+        ),
+        description="File with the certificate authorities to trust, in PEM form.",
+    )
+    timeout_seconds: float = Field(
+        60.0,
+        gt=0,
+        validation_alias=_names("RECONCILER_API_TIMEOUT_SECONDS", "PREFECT_API_REQUEST_TIMEOUT"),
+        description="How long one attempt of a request may take.",
+    )
+    deadline_seconds: float = Field(
+        120.0,
+        gt=0,
+        validation_alias=_names("RECONCILER_API_DEADLINE_SECONDS"),
+        description="How long a request is repeated before it counts as failed.",
+    )
+    csrf: bool = Field(
+        default=True,
+        validation_alias=_names("RECONCILER_API_CSRF", "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"),
+        description="Answer the server's demand for a CSRF token.",
+    )
+
+    @field_validator("api_url")
+    @classmethod
+    def _whole_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value.strip())
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("is no http:// or https:// address")
+        if "@" in parts.netloc:
+            raise ValueError("holds a password; move it to RECONCILER_API_AUTH_STRING")
+        return urlunsplit(parts._replace(query="", fragment="")).rstrip("/")
+
+    @classmethod
+    def to(cls, url: str, **more: Any) -> Self:
+        """Make settings for an address, with nothing from the environment."""
+        return cls.model_validate({"api_url": url, **more})
+
+
+class AgentSettings(Group):
+    """The embedded agent."""
+
+    model_config = SettingsConfigDict(env_prefix="RECONCILER_AGENT_")
+
+    name: str = Field(
+        default_factory=socket.gethostname,
+        min_length=1,
+        description="Name of this agent; it appears among the workers of its pool.",
+    )
+    python: str = Field(
+        sys.executable, description="The Python that runs flows in local processes."
+    )
+    image_python_version: str = Field(
+        "3.11",
+        pattern=r"^3\.\d+$",
+        description="Python version of the default images for flow runs in containers.",
+    )
+    pool: str = Field("default-agent-pool", description="The work pool that the agent serves.")
+    queues: tuple[str, ...] = Field(
+        (), description="Work queues to serve, as a JSON list; by default what the tree declares."
+    )
+    limit: int | None = Field(None, ge=1, description="Most flow runs at a time.")
+    poll_seconds: float = Field(5.0, gt=0, description="Time between two looks for due flow runs.")
+    prefetch_seconds: float = Field(
+        15.0, ge=0, description="How far ahead scheduled flow runs are known."
+    )
+    heartbeat_seconds: float = Field(
+        10.0, ge=1, description="Time between heartbeats; offline to the server after three."
+    )
+    grace_seconds: float = Field(
+        30.0, ge=0, description="How long a run may take to stop before it is killed."
+    )
+    lost_after_seconds: float = Field(
+        3600.0, gt=0, description="After this a running process of a lost host counts as crashed."
+    )
+    state_dir: Path = Field(
+        default_factory=lambda: state_home({}) / "agent",
+        description="Folder for logs, run folders and marks; by default below the service's.",
+    )
+
+
+class ServiceSettings(Group):
+    """The process itself."""
+
+    model_config = SettingsConfigDict(env_prefix="RECONCILER_")
+
+    state_dir: Path = Field(
+        default_factory=lambda: state_home({}),
+        description="Folder for caches, checkouts and logs.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least important messages to log."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: for people on a terminal, JSON otherwise."
+    )
+
+    no_color: bool = Field(
+        default=False,
+        validation_alias=_names("NO_COLOR"),
+        description="No colours in any output; any value counts (no-color.org).",
+    )
+
+    @field_validator("no_color", mode="before")
+    @classmethod
+    def _any_value(cls, value: object) -> object:
+        return True if isinstance(value, str) else value
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+
+class Settings(Group):
+    """All settings."""
+
+    connection: ConnectionSettings = Field(default_factory=ConnectionSettings)
+    agent: AgentSettings = Field(default_factory=AgentSettings)
+    service: ServiceSettings = Field(default_factory=ServiceSettings)
