@@ -1,0 +1,101 @@
+"""Which files of a tree are manifests."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pathspec
+
+from reconciler.manifests.content import decode
+from reconciler.manifests.marks import Limits
+from reconciler.manifests.nodes import Flaw, Mark
+from reconciler.manifests.policy import FILE
+from reconciler.model.problems import Problem, Severity
+from reconciler.model.snapshot import File, Snapshot
+
+IGNORE_FILE = ".reconcilerignore"
+_SUFFIXES = (".yaml", ".yml")
+_ELSEWHERE = "put the file itself there, or name it in .reconcilerignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The manifest files of a tree.
+
+    Attributes:
+        files: sorted by path.
+        problems: files that can't be taken, links among them.
+    """
+
+    files: tuple[File, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What leaves a path out, beside its name.
+
+    Attributes:
+        ignored: of `.reconcilerignore`.
+        folders: those that belong to other environments.
+    """
+
+    ignored: pathspec.GitIgnoreSpec = field(
+        default_factory=lambda: pathspec.GitIgnoreSpec.from_lines([])
+    )
+    folders: tuple[str, ...] = ()
+
+    def leave_out(self, path: str) -> bool:
+        """Tell whether a path is no business of ours."""
+        hidden = any(part.startswith(".") for part in path.split("/"))
+        return hidden or any(within(path, f) for f in self.folders) or self.ignored.match_file(path)
+
+
+def within(path: str, folder: str) -> bool:
+    """Tell whether a path is a folder or lies in it."""
+    return path == folder or path.startswith(folder + "/")
+
+
+def select(snapshot: Snapshot, folders: Sequence[str], limits: Limits) -> Selection:
+    """Return the manifest files: YAML, not hidden, not ignored, not another environment's."""
+    ignored, problems = _ignored(snapshot, limits)
+    rules = Rules(ignored, tuple(folders))
+    problems.extend(_passed_over(snapshot, rules))
+    files = []
+    for file in snapshot.files:
+        if file.path == FILE or not file.path.endswith(_SUFFIXES) or rules.leave_out(file.path):
+            continue
+        if file.size > limits.size:
+            message = f"{file.size:,} bytes, more than the {limits.size:,} that a manifest may have"
+            hint = "split it, or name it in .reconcilerignore"
+            problems.append(Problem(Mark().place(file.path), message, hint))
+        else:
+            files.append(file)
+    return Selection(tuple(sorted(files)), tuple(problems))
+
+
+def _passed_over(snapshot: Snapshot, rules: Rules) -> Iterator[Problem]:
+    """Yield what the source left out and somebody may take for read."""
+    for path, reason in snapshot.passed_over:
+        if rules.leave_out(path):
+            continue
+        place = Mark().place(path)
+        if path.endswith(_SUFFIXES):
+            yield Problem(place, reason, _ELSEWHERE)
+        elif "." not in path.rsplit("/", 1)[-1]:  # probably a folder
+            yield Problem(place, f"not read: {reason}", _ELSEWHERE, Severity.WARNING)
+
+
+def _ignored(snapshot: Snapshot, limits: Limits) -> tuple[pathspec.GitIgnoreSpec, list[Problem]]:
+    nothing = pathspec.GitIgnoreSpec.from_lines([])
+    file = next((file for file in snapshot.files if file.path == IGNORE_FILE), None)
+    if file is None:
+        return nothing, []
+    if file.size > limits.size:
+        return nothing, [Problem(Mark().place(IGNORE_FILE), "larger than a manifest may be")]
+    text = decode(snapshot.contents.read(file))
+    if isinstance(text, Flaw):
+        return nothing, [text.problem(IGNORE_FILE)]
+    try:
+        return pathspec.GitIgnoreSpec.from_lines(text.splitlines()), []
+    except ValueError as error:
+        return nothing, [Problem(Mark().place(IGNORE_FILE), str(error), "gitignore syntax")]
