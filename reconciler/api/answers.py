@@ -74,10 +74,10 @@ def error_of(call: Call, answer: Answer) -> ReconcilerError:
         case HTTPStatus.UNAUTHORIZED:
             return Unauthorised(
                 f"{call}: not authorised",
-                hint="set PREFECT_API_KEY (Cloud) or PREFECT_API_AUTH_STRING (user:password)",
+                hint="set or mend PREFECT_API_KEY (Cloud) or PREFECT_API_AUTH_STRING (user:password)",
             )
         case HTTPStatus.FORBIDDEN:
-            return Forbidden(said, hint="the credentials lack a permission")
+            return Forbidden(said, hint=_permission_hint(detail))
         case HTTPStatus.NOT_FOUND:
             return NotFound(said)
         case HTTPStatus.CONFLICT:
@@ -113,6 +113,12 @@ def _lines(told: object) -> Iterator[str]:
             yield from _lines(item)
     elif isinstance(told, Mapping):
         yield from (f"{key}: {line}" for key, inner in told.items() for line in _lines(inner))
+
+
+def _permission_hint(detail: str) -> str:
+    if "csrf" in detail.lower():
+        return "set PREFECT_CLIENT_CSRF_SUPPORT_ENABLED=true"
+    return "the credentials lack a permission"
 
 
 def _redirected(call: Call, answer: Answer) -> NotPrefect:

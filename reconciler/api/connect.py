@@ -68,9 +68,7 @@ async def connect(
         _log.warning("custom headers left out: they are protected", names=refused)
     async with _http(settings, settings.api_url, transport) as http:
         patience = Patience(settings.timeout_seconds, settings.deadline_seconds)
-        sender = Sender(http, clock, patience, csrf=settings.csrf)
-        if observer is not None:
-            sender.observer = observer
+        sender = Sender(http, clock, patience, csrf=settings.csrf, observer=observer)
         yield Api(sender, await _facts(sender, settings.api_url))
 
 

@@ -1,22 +1,25 @@
 """Sends one call: slots, repeats, deadline, CSRF. What an answer means is not known here."""
 
-import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 import anyio
 import httpx
+import structlog
 
 from reconciler.api import retry
 from reconciler.api.answers import Answer, explanation, result
+from reconciler.api.attempts import Attempt, Progress, given_up
 from reconciler.api.calls import Call
 from reconciler.api.limits import Limiter, Slot
 from reconciler.api.retry import Fate
 from reconciler.api.server_clock import ServerClock
-from reconciler.errors import AnswerLost, NotPrefect, Overloaded, ReconcilerError, Unreachable
+from reconciler.errors import AnswerLost, NotPrefect
 from reconciler.runtime.backoff import Backoff
 from reconciler.runtime.clock import Clock
+
+_log = structlog.get_logger(__name__)
 
 Observer = Callable[[str, str, float], None]
 """Told of each attempt: method, outcome (the status, or `lost`, or `no connection`), seconds."""
@@ -24,10 +27,11 @@ Observer = Callable[[str, str, float], None]
 _FIRST_CONTACT = 5.0
 """Seconds after which a server that never answered counts as not there."""
 
+_SPREAD = 1.0
+"""Seconds over which requests are spread that were all told to come back at one moment."""
+
 _LARGEST = 64 * 1024 * 1024
 """Bytes of an answer: a page of 200 deployments with large schemas has some 20 MB."""
-
-_SERVER_ERROR = 500
 
 
 @dataclass(slots=True)
@@ -49,37 +53,6 @@ class Patience:
 
     attempt: float = 60.0
     deadline: float = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """How one attempt ended: with an answer or with an error of the connection."""
-
-    fate: Fate
-    answer: Answer | None = None
-    error: Exception | None = None
-    retry_after: float | None = None
-
-    @property
-    def outcome(self) -> str:
-        if self.answer is not None:
-            return str(self.answer.status)
-        return "no connection" if self.fate is Fate.NOT_TAKEN else "lost"
-
-    @property
-    def overload(self) -> bool:
-        if self.answer is None:
-            return self.fate is Fate.UNKNOWN
-        return self.answer.status in retry.OVERLOAD
-
-
-@dataclass(slots=True)
-class _Progress:
-    """One call's attempts so far."""
-
-    tries: int = 0
-    spent: float = 0.0
-    lost: bool = False
 
 
 @dataclass(slots=True)
@@ -111,11 +84,17 @@ class Sender:
     """
 
     def __init__(
-        self, http: httpx.AsyncClient, clock: Clock, patience: Patience, *, csrf: bool = True
+        self,
+        http: httpx.AsyncClient,
+        clock: Clock,
+        patience: Patience = Patience(),
+        *,
+        csrf: bool = True,
+        observer: Observer | None = None,
     ) -> None:
         self.counts = RequestCounts()
         self.server_clock = ServerClock(clock)
-        self.observer: Observer = lambda _method, _outcome, _seconds: None
+        self._observe = observer or _unobserved
         self._http = http
         self._clock = clock
         self._patience = patience
@@ -133,7 +112,7 @@ class Sender:
             Overloaded: no good answer before the deadline.
             NotPrefect: the answer is larger than any of Prefect's.
         """
-        progress = _Progress()
+        progress = Progress()
         delays = self._backoff.delays()
         renewed = False
         while True:
@@ -149,51 +128,34 @@ class Sender:
                 await self._wait(call, progress, attempt, delays)
 
     async def _wait(
-        self, call: Call, progress: _Progress, attempt: _Attempt, delays: Iterator[float]
+        self, call: Call, progress: Progress, attempt: Attempt, delays: Iterator[float]
     ) -> None:
         """Wait until the call may be sent again, or raise if it may not."""
         if attempt.fate is Fate.UNKNOWN:
             if not call.repeatable:
-                raise AnswerLost(f"{call}: {_reason(call, attempt)}; it may have been carried out")
+                raise AnswerLost(f"{call}: {attempt.reason(call)}; it may have been carried out")
             progress.lost = True
         delay = next(delays)
         if attempt.retry_after is not None:
-            delay = max(attempt.retry_after, attempt.retry_after + delay - self._backoff.first)
+            delay = attempt.retry_after + min(delay, _SPREAD)
         if self._hopeless(progress, attempt, delay):
-            raise self._given_up(call, progress, attempt)
+            raise given_up(call, progress, attempt, str(self._http.base_url))
+        _log.debug("request repeated", call=str(call), outcome=attempt.outcome, wait=delay)
         await self._clock.sleep(delay)
         progress.spent += delay
 
-    def _hopeless(self, progress: _Progress, attempt: _Attempt, delay: float) -> bool:
-        broken = (
-            attempt.answer is not None
-            and attempt.answer.status >= _SERVER_ERROR
-            and attempt.answer.status not in retry.OVERLOAD
+    def _hopeless(self, progress: Progress, attempt: Attempt, delay: float) -> bool:
+        if attempt.permanent:
+            return True
+        if attempt.broken_server and progress.tries >= retry.BROKEN_ATTEMPTS:
+            return True
+        unheard = attempt.unconnected and not self._heard
+        deadline = (
+            min(self._patience.deadline, _FIRST_CONTACT) if unheard else self._patience.deadline
         )
-        if broken and progress.tries >= retry.BROKEN_ATTEMPTS:
-            return True
-        if attempt.error is not None and _certificate(attempt.error) is not None:
-            return True
-        deadline = self._patience.deadline
-        if attempt.answer is None and attempt.fate is Fate.NOT_TAKEN and not self._heard:
-            deadline = min(deadline, _FIRST_CONTACT)
         return progress.spent + delay > deadline
 
-    def _given_up(self, call: Call, progress: _Progress, attempt: _Attempt) -> ReconcilerError:
-        tried = f"tried {progress.tries} times in {progress.spent:.0f} s"
-        reason = _reason(call, attempt)
-        if attempt.answer is None and attempt.fate is Fate.NOT_TAKEN:
-            return Unreachable(
-                f"{call}: no connection to {self._http.base_url}: {reason} ({tried})",
-                hint=_connection_hint(attempt.error),
-            )
-        return Overloaded(
-            f"{call}: {reason} ({tried})",
-            retry_after=attempt.retry_after,
-            hint="the server's own log says why",
-        )
-
-    async def _attempt(self, call: Call, progress: _Progress) -> _Attempt:
+    async def _attempt(self, call: Call, progress: Progress) -> Attempt:
         async with self._limiter.slot() as slot:
             begun = self._clock.monotonic()
             self._count(call)
@@ -201,14 +163,14 @@ class Sender:
             try:
                 attempt = await self._exchange(call, progress, begun)
             except (httpx.RequestError, TimeoutError) as error:
-                attempt = _Attempt(retry.fate_of_error(error), error=error)
+                attempt = Attempt(retry.fate_of_error(error), error=error)
             took = self._clock.monotonic() - begun
             progress.spent += took
             self._note(slot, attempt)
-            self.observer(call.method, attempt.outcome, took)
+            self._observe(call.method, attempt.outcome, took)
             return attempt
 
-    async def _exchange(self, call: Call, progress: _Progress, begun: float) -> _Attempt:
+    async def _exchange(self, call: Call, progress: Progress, begun: float) -> Attempt:
         headers = {} if call.read else self._csrf.headers()
         if call.body is not None:
             headers["Content-Type"] = "application/json"
@@ -220,7 +182,7 @@ class Sender:
                 self.server_clock.learn(response.headers.get("date"), begun)
                 content = await _read(call, response)
         answer = Answer(response.status_code, dict(response.headers), content)
-        return _Attempt(
+        return Attempt(
             retry.fate_of_status(answer.status),
             answer,
             retry_after=retry.retry_after(
@@ -228,7 +190,7 @@ class Sender:
             ),
         )
 
-    def _note(self, slot: Slot, attempt: _Attempt) -> None:
+    def _note(self, slot: Slot, attempt: Attempt) -> None:
         slot.overloaded = attempt.overload
         slot.answered = attempt.fate is Fate.ANSWERED
         self._heard = self._heard or attempt.answer is not None
@@ -252,6 +214,10 @@ class Sender:
             self._csrf.token = token
 
 
+def _unobserved(_method: str, _outcome: str, _seconds: float) -> None:
+    """Stand in where nobody counts."""
+
+
 async def _read(call: Call, response: httpx.Response) -> bytes:
     content = bytearray()
     async for chunk in response.aiter_bytes():
@@ -259,38 +225,3 @@ async def _read(call: Call, response: httpx.Response) -> bytes:
         if len(content) > _LARGEST:
             raise NotPrefect(f"{call}: the answer is larger than {_LARGEST // 2**20} MiB")
     return bytes(content)
-
-
-def _reason(call: Call, attempt: _Attempt) -> str:
-    if attempt.answer is not None:
-        detail = call.clean(explanation(attempt.answer.content))
-        return f"the server answers {attempt.answer.status}" + (f": {detail}" if detail else "")
-    error = attempt.error
-    if isinstance(error, TimeoutError | httpx.TimeoutException):
-        return "no answer in time"
-    return next((text for cause in _causes(error) if (text := _said(cause))), "broken off")
-
-
-def _said(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the innermost cause first: it has the words of the operating system."""
-    chain = []
-    while error is not None:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
-    yield from reversed(chain)
-
-
-def _certificate(error: Exception) -> ssl.SSLCertVerificationError | None:
-    return next((c for c in _causes(error) if isinstance(c, ssl.SSLCertVerificationError)), None)
-
-
-def _connection_hint(error: Exception | None) -> str:
-    if error is not None and _certificate(error) is not None:
-        return "name the authority that signed the certificate with PREFECT_API_SSL_CERT_FILE"
-    return "is the server running, and is PREFECT_API_URL its address?"
