@@ -1,0 +1,85 @@
+# Set-up happens once: stamp files below .venv remember what is installed.
+# Works with nothing but make, git and Python 3.11 or newer; uv is fetched into .venv for speed.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash -euo pipefail
+
+PYTHON ?= python3
+WORKERS ?= 2
+REPO ?= examples/repo
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+FAST := tests/unit tests/properties tests/contract
+
+# uv does not read pip's configuration: where only pip knows the way to packages, pip does it.
+define install
+	@$(PY) -m uv pip install --quiet --python $(PY) $(1) 2>/dev/null \
+	  || $(PY) -m pip install --quiet --no-input $(1)
+endef
+PROJECT := --no-deps --no-build-isolation -e .
+
+.PHONY: help up test test-unit test-bed lint format check requirements clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: $(VENV)/.server ## install, then run examples/repo with an embedded Prefect server
+	@$(BIN)/reconciler up $(REPO)
+
+test: $(VENV)/.dev test-bed ## all tests, real Prefect 2.20 and 3.x servers included
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+test-unit: $(VENV)/.dev ## the fast tests, no servers (below 30 s)
+	$(BIN)/pytest -n $(WORKERS) -m "not prefect and not slow" $(PYTEST_ARGS) $(FAST)
+
+test-bed: $(VENV)/.dev
+	@$(PY) -m tests.testbed.environments
+
+lint: $(VENV)/.dev ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev ## put the code in form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: lint test-bed ## what CI runs: lint, then all tests with coverage
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(PYTEST_ARGS)
+
+requirements: $(VENV)/.dev ## compile the pinned requirement files anew
+	cd requirements && for major in 2 3; do $(COMPILE) prefect$$major.in -o prefect$$major.txt; done
+	cd requirements && $(COMPILE) build.in -o build.txt
+	cd requirements && $(COMPILE) ../pyproject.toml --extra server --extra dev -c build.txt -o dev.txt
+	cd requirements && $(COMPILE) ../pyproject.toml --extra server -c dev.txt -o server.txt
+	cd requirements && $(COMPILE) ../pyproject.toml -c dev.txt -o base.txt
+
+COMPILE := $(abspath $(PY)) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+  --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+
+clean: ## remove environments, caches and build results
+	rm -rf $(VENV) .venvs .reconciler dist build htmlcov .coverage* .*_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/.build: requirements/build.txt
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip >/dev/null
+	@$(PY) -m pip install --quiet --no-input --require-hashes -r requirements/build.txt
+	@touch $@
+
+$(VENV)/.server: $(VENV)/.build requirements/server.txt pyproject.toml
+	@echo "installing (once) ..."
+	$(call install,--require-hashes -r requirements/server.txt)
+	$(call install,$(PROJECT))
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.build requirements/dev.txt pyproject.toml
+	@echo "installing what tests need (once) ..."
+	$(call install,--require-hashes -r requirements/dev.txt)
+	$(call install,$(PROJECT))
+	@touch $@
