@@ -90,11 +90,13 @@ class Progress:
         tries: how many.
         spent: seconds, without the time spent waiting for a slot.
         lost: one of them may have been carried out though its answer was lost.
+        token: the CSRF token that was sent last.
     """
 
     tries: int = 0
     spent: float = 0.0
     lost: bool = False
+    token: str | None = None
 
 
 def given_up(call: Call, progress: Progress, last: Attempt, url: str) -> ReconcilerError:

@@ -116,11 +116,10 @@ class Sender:
         delays = self._backoff.delays()
         renewed = False
         while True:
-            token = self._csrf.token
             attempt = await self._attempt(call, progress)
             answer = attempt.answer
             if answer is not None and not renewed and self._csrf.demanded(answer):
-                await self._renew(token)
+                await self._renew(progress.token)
                 renewed = True
             elif answer is not None and attempt.fate is Fate.ANSWERED:
                 return replace(answer, lost=progress.lost)
@@ -171,7 +170,8 @@ class Sender:
             return attempt
 
     async def _exchange(self, call: Call, progress: Progress, begun: float) -> Attempt:
-        headers = {} if call.read else self._csrf.headers()
+        headers = {} if call.method == "GET" else self._csrf.headers()
+        progress.token = self._csrf.token
         if call.body is not None:
             headers["Content-Type"] = "application/json"
         left = max(1.0, self._patience.deadline - progress.spent)
