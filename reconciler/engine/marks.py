@@ -1,0 +1,89 @@
+"""What the inventory remembers of a resource's fields: made after an apply, read by the next plan."""
+
+from collections.abc import Iterable, Mapping
+
+from reconciler.engine.cause import Prints
+from reconciler.engine.paths import leaf_paths, split, within
+from reconciler.model.desired import Declaration
+from reconciler.model.fingerprint import Fingerprinter
+from reconciler.model.inventory import Entry, FieldMark
+from reconciler.model.values import ABSENT, Fields, Masked, contains_secret
+
+HEALS = 3  # so many heals within HEAL_SECONDS and a field is left alone (DESIGN 6.11)
+HEAL_SECONDS = 3600.0
+
+
+def managed(declaration: Declaration) -> Fields:
+    """Return the fields as git wrote them, which is what 'git changed it' is decided by."""
+    return declaration.fields if declaration.written is None else declaration.written
+
+
+def ignored(path: str, ignore: Iterable[str]) -> bool:
+    """Tell whether a field path is among those never compared nor written."""
+    return any(within(path, around) for around in ignore)
+
+
+def prints(fields: Fields, ignore: Iterable[str], fingerprinter: Fingerprinter) -> dict[str, str]:
+    """Fingerprint every leaf that is not ignored."""
+    return {
+        path: fingerprinter.of(leaf)
+        for path, leaf in leaf_paths(fields)
+        if not ignored(path, ignore)
+    }
+
+
+def secrets(fields: Fields) -> frozenset[str]:
+    """Return the leaf paths that hold a secret."""
+    return frozenset(path for path, leaf in leaf_paths(fields) if contains_secret(leaf))
+
+
+def masked(fields: Fields) -> frozenset[str]:
+    """Return the leaf paths whose secret could not be read."""
+    return frozenset(path for path, leaf in leaf_paths(fields) if isinstance(leaf, Masked))
+
+
+def last_desired(entry: Entry | None, fingerprinter: Fingerprinter) -> Prints:
+    """Return the fingerprints of what git declared at the last apply."""
+    absent = fingerprinter.of(ABSENT)
+    marks = {} if entry is None else entry.fields
+    return {path: mark.desired for path, mark in marks.items() if mark.desired != absent}
+
+
+def last_live(entry: Entry | None, fingerprinter: Fingerprinter) -> Prints:
+    """Return the fingerprints of what was live after the last apply."""
+    absent = fingerprinter.of(ABSENT)
+    marks = {} if entry is None else entry.fields
+    return {path: mark.live for path, mark in marks.items() if mark.live != absent}
+
+
+def declared_last(entry: Entry | None, fingerprinter: Fingerprinter) -> frozenset[str]:
+    """Return the top-level fields that git declared at the last apply."""
+    return frozenset(split(path)[0] for path in last_desired(entry, fingerprinter))
+
+
+def fields_of(
+    declaration: Declaration,
+    live: Fields,
+    entry: Entry | None,
+    fingerprinter: Fingerprinter,
+) -> dict[str, FieldMark]:
+    """Return the marks to remember for a resource as it is now.
+
+    Marks of paths that once held a secret stay, so that they are redacted for ever.
+    """
+    ignore = declaration.options.ignore
+    wanted = managed(declaration)
+    seen = {name: live[name] for name in wanted if name in live}
+    desired, found = (prints(side, ignore, fingerprinter) for side in (wanted, seen))
+    secret = secrets(wanted) | secrets(seen)
+    old: Mapping[str, FieldMark] = {} if entry is None else entry.fields
+    kept = {path for path, mark in old.items() if mark.secret}
+    absent = fingerprinter.of(ABSENT)
+    return {
+        path: FieldMark(
+            desired=desired.get(path, absent),
+            live=found.get(path, absent),
+            secret=path in secret or path in kept,
+        )
+        for path in sorted(desired.keys() | found.keys() | kept)
+    }
