@@ -1,0 +1,183 @@
+"""The data of shipped types, field by field: checked, and brought into one form."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
+from pydantic import Secret as PydanticSecret
+from pydantic_core import ErrorDetails
+
+from reconciler.blocks.base import MANIFEST, BlockSettings
+from reconciler.blocks.concealed import revealed, rewrap
+from reconciler.blocks.prefect_schema import references
+from reconciler.model.near import did_you_mean
+from reconciler.model.values import Masked, Ref, UnknownRef, Value
+
+_WORDS = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What is wrong with a value.
+
+    Attributes:
+        path: keys and list indexes below `data`.
+        message: for people, without any value.
+        hint: what to do.
+    """
+
+    path: tuple[str | int, ...]
+    message: str
+    hint: str | None = None
+
+
+def check(model: type[BlockSettings], data: Mapping[str, Value]) -> Iterator[Complaint]:
+    """Yield everything that is wrong with the data of a shipped type, as people wrote it."""
+    for name, value in data.items():
+        if name not in model.model_fields:
+            hint = did_you_mean(str(name), model.model_fields, what="its fields")
+            yield Complaint((name,), f"{model.slug} has no field {name!r}", hint)
+        elif isinstance(value, Ref):
+            yield from _check_reference(model, name, value)
+        else:
+            yield from _check_field(model, name, value)
+    for name, field in model.model_fields.items():
+        if field.is_required() and name not in data:
+            yield Complaint((), f"{model.slug} needs {name}", field.description)
+
+
+def coerce(model: type[BlockSettings], data: Mapping[str, Value]) -> dict[str, Value]:
+    """Bring each value into the form in which Prefect's class would hold it.
+
+    Keys equal to their default are left out, since an absent key means the default. A value that
+    doesn't fit its field stays as it is: servers store anything.
+    """
+    made = {name: _coerce_field(model, name, value) for name, value in data.items()}
+    return {name: value for name, value in made.items() if not _is_default(model, name, value)}
+
+
+def _coerce_field(model: type[BlockSettings], name: str, value: Value) -> Value:
+    if name not in model.model_fields or isinstance(value, Ref | UnknownRef):
+        return value
+    try:
+        plain = _adapter(model, name).validate_python(revealed(value), extra="forbid")
+    except ValidationError:
+        return value
+    return rewrap(value, _dump(model, name, plain))
+
+
+def _is_default(model: type[BlockSettings], name: str, value: Value) -> bool:
+    field = model.model_fields.get(name)
+    if field is None or field.is_required():
+        return False
+    default = _dump(model, name, field.get_default(call_default_factory=True))
+    plain = revealed(value)
+    # 1 == True in Python and not in JSON.
+    return plain == default and isinstance(plain, bool) == isinstance(default, bool)
+
+
+def _check_reference(model: type[BlockSettings], name: str, ref: Ref) -> Iterator[Complaint]:
+    wanted = references(model).get(name)
+    if wanted is None:
+        where = ", ".join(references(model)) or "none of its fields does"
+        yield Complaint((name,), f"{name} of {model.slug} takes no block", f"these do: {where}")
+    elif ref.key.parts[0] != wanted:
+        yield Complaint(
+            (name,), f"{name} of {model.slug} takes a {wanted} block, not {ref.key.parts[0]}"
+        )
+
+
+def _check_field(model: type[BlockSettings], name: str, value: Value) -> Iterator[Complaint]:
+    try:
+        _adapter(model, name).validate_python(
+            revealed(value), extra="forbid", context={MANIFEST: True}
+        )
+    except ValidationError as error:
+        yield from _complaints(name, value, error)
+
+
+def _complaints(name: str, value: Value, error: ValidationError) -> Iterator[Complaint]:
+    """Say each error once: the members of a union complain one by one about the same place."""
+    found: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
+    for detail in error.errors(include_input=False, include_url=False):
+        path, at = _locate(value, detail["loc"])
+        if not isinstance(at, Masked):
+            found.setdefault(path, []).append(detail)
+    for path, details in found.items():
+        words = " or ".join(dict.fromkeys(_explain(detail) for detail in details))
+        yield Complaint((name, *path), f"{'.'.join(map(str, (name, *path)))} {words}")
+
+
+def _locate(value: Value, loc: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], Value]:
+    """Follow an error's location through the data; steps that name a union's member are skipped."""
+    path: list[str | int] = []
+    for step in loc:
+        plain: Any = revealed(value)
+        if _leads_on(plain, step):
+            value = plain[step]
+            path.append(step)
+    return tuple(path), value
+
+
+def _leads_on(value: Any, step: str | int) -> bool:
+    if isinstance(value, Mapping):
+        return step in value
+    return isinstance(value, list) and isinstance(step, int) and step < len(value)
+
+
+def _explain(detail: ErrorDetails) -> str:
+    kind = detail["type"]
+    if kind in _WORDS:
+        return f"must be {_WORDS[kind]}"
+    if kind == "missing":
+        return f"needs {detail['loc'][-1]}"
+    if kind == "extra_forbidden":
+        return "is not a field here"
+    if kind in ("literal_error", "enum"):
+        return f"must be {detail['ctx']['expected']}"
+    text = detail["msg"]
+    return f"{text[0].lower()}{text[1:]}".replace("input should", "must")
+
+
+@cache
+def _adapter(model: type[BlockSettings], name: str) -> TypeAdapter[Any]:
+    field = model.model_fields[name]
+    annotation: Any = field.annotation
+    for part in field.metadata:
+        annotation = Annotated[annotation, part]
+    return TypeAdapter(annotation)
+
+
+def _dump(model: type[BlockSettings], name: str, value: object) -> Value:
+    return _unwrap(_adapter(model, name).dump_python(value, exclude_defaults=True))
+
+
+def _unwrap(value: object) -> Value:
+    """Turn what pydantic holds into plain JSON values."""
+    if isinstance(value, SecretStr | PydanticSecret):
+        return _unwrap(value.get_secret_value())
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, BaseModel):
+        return _unwrap(value.model_dump(exclude_defaults=True))
+    if isinstance(value, dict):
+        return {key: _unwrap(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_unwrap(inner) for inner in value]
+    return value
