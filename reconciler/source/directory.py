@@ -8,6 +8,8 @@ import anyio.to_thread
 from reconciler.errors import SourceError
 from reconciler.model.snapshot import File, Origin, Snapshot
 from reconciler.source.base import SourceChanged
+from reconciler.source.git.command import GitFailed
+from reconciler.source.git.failures import reason
 from reconciler.source.git.worktree import Head, WorkTree, ignored_outside_git
 from reconciler.source.scan import Rules, read_file, scan
 from reconciler.source.tree import Listing, digest
@@ -50,7 +52,10 @@ class DirectorySource:
             SourceChanged: files kept changing while they were read.
             SourceError: it is no directory, can't be read, or its repository is broken.
         """
-        return await anyio.to_thread.run_sync(self._fetch)
+        try:
+            return await anyio.to_thread.run_sync(self._fetch)
+        except GitFailed as failure:
+            raise SourceError(f"{self._shown}: {reason(failure)}") from None
 
     def _fetch(self) -> Snapshot:
         root = self._path.resolve()

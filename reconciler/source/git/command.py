@@ -24,6 +24,7 @@ _UNSET = (
     "GIT_GLOB_PATHSPECS",
     "GIT_ICASE_PATHSPECS",
     "GIT_INDEX_FILE",
+    "GIT_LITERAL_PATHSPECS",
     "GIT_NAMESPACE",
     "GIT_NOGLOB_PATHSPECS",
     "GIT_OBJECT_DIRECTORY",
@@ -43,11 +44,9 @@ _UNSET = (
     "GIT_TRACE_REDACT",
     "GIT_WORK_TREE",
 )
-_COMMAND = ("env", *(word for name in _UNSET for word in ("-u", name)), "git")
 
 _ENVIRONMENT = {
     "GIT_ASKPASS": "",  # set but empty: no program is asked, not even SSH_ASKPASS
-    "GIT_LITERAL_PATHSPECS": "1",
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_OPTIONAL_LOCKS": "0",
@@ -115,6 +114,8 @@ class Git:
             given.write(stdin)
             given.seek(0)
             status, out, err = self._execute(args, istream=given, timeout=timeout)
+        if status and timeout and err.startswith("Timeout: "):  # GitPython's words for a kill
+            err = f"no answer within {timeout:g} seconds"
         if status:
             raise GitFailed(status, err)
         return out
@@ -123,7 +124,7 @@ class Git:
         """Start a command and return it with open pipes (`stdin`, `stdout`)."""
         git = _gitpython()
         return git.Git(str(self.directory)).execute(
-            [*_COMMAND, *args], istream=PIPE, as_process=True, env=self._environment()
+            [*self._command(), *args], istream=PIPE, as_process=True, env=self._environment()
         )
 
     def _execute(
@@ -131,7 +132,7 @@ class Git:
     ) -> tuple[int, bytes, str]:
         git = _gitpython()
         status, out, err = git.Git(str(self.directory)).execute(
-            [*_COMMAND, *args],
+            [*self._command(), *args],
             istream=istream,
             env=self._environment(),
             with_extended_output=True,
@@ -141,6 +142,10 @@ class Git:
             kill_after_timeout=timeout,
         )
         return status, out, err if isinstance(err, str) else err.decode(errors="replace")
+
+    def _command(self) -> tuple[str, ...]:
+        unset = (name for name in _UNSET if name not in self.environment)
+        return ("env", *(word for name in unset for word in ("-u", name)), "git")
 
     def _environment(self) -> dict[str, str]:
         pairs = (*_CONFIG, *self.config)

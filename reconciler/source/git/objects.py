@@ -24,7 +24,7 @@ def list_tree(git: Git, tree: str, *, sizes: bool = True) -> Listing:
     Raises:
         GitFailed: there is no such tree.
     """
-    options = ["-r", "-z", *(["-l"] if sizes else [])]
+    options = ["-r", "-z", "--full-tree", *(["-l"] if sizes else [])]
     files: list[File] = []
     passed_over: list[tuple[str, str]] = []
     for line in git.run("ls-tree", *options, tree).split(b"\0"):

@@ -1,6 +1,8 @@
 """A git repository as a source, by URL or path, read from its objects."""
 
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import anyio.to_thread
 
@@ -9,9 +11,12 @@ from reconciler.model.snapshot import Origin, Snapshot
 from reconciler.source.git.address import parse
 from reconciler.source.git.auth import GitAuth
 from reconciler.source.git.command import GitFailed
+from reconciler.source.git.failures import reason
 from reconciler.source.git.mirror import Mirror, check_ref
 from reconciler.source.git.objects import Objects, list_tree
 from reconciler.source.tree import digest
+
+T = TypeVar("T")
 
 
 class GitSource:
@@ -53,11 +58,20 @@ class GitSource:
             SourceError: ref or folder are gone, credentials or host key are wrong.
             SourceUnavailable: the remote does not answer; `last_good` still has the last tree.
         """
-        return await anyio.to_thread.run_sync(self._fetch)
+        return await self._in_thread(self._fetch)
 
     async def last_good(self) -> Snapshot | None:
         """Return the last tree that was fetched, by an earlier process too; no remote is asked."""
-        return await anyio.to_thread.run_sync(self._remembered)
+        return await self._in_thread(self._remembered)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            return await anyio.to_thread.run_sync(work)
+        except GitFailed as failure:
+            raise SourceError(
+                f"the mirror of {self._address.shown} is damaged: {reason(failure)}",
+                hint=f"remove {self._mirror.path}; it is only a copy",
+            ) from None
 
     def _fetch(self) -> Snapshot:
         return self._at(self._mirror.fetch(self._ref))

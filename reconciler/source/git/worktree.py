@@ -125,8 +125,8 @@ def ignored_outside_git(directory: Path) -> frozenset[bytes]:
     git itself is the judge, lent an empty repository.
     """
     with TemporaryDirectory(prefix="reconciler-") as empty:
-        Git(Path(empty)).run("init", "--quiet", "--bare", "--template=", empty)
-        lent = {"GIT_DIR": empty, "GIT_WORK_TREE": str(directory)}
+        Git(Path(empty)).run("init", "--quiet", "--template=", empty)
+        lent = {"GIT_DIR": f"{empty}/.git", "GIT_WORK_TREE": str(directory)}
         return _ignored(Git(directory, environment=lent))
 
 
