@@ -131,7 +131,8 @@ class _Loading:
             found, problems = validate.declare(validate.Resolved(draft.kind, document))
             declared.extend(found)
             self.problems.extend(problems)
-        self.problems.extend(patches.unused())
+        if not self.problems:  # a document with a problem has no key that a target could name
+            self.problems.extend(patches.unused())
         return declared
 
     def _document(self, draft: Draft, choice: Choice, secrets: SecretReader) -> Document:

@@ -84,8 +84,20 @@ class FakeDeployment(_Fake):
     prefix = "deployment"
     identity = ("flow_name", "name")
     fields = frozenset(
-        "infrastructure paused tags parameters path entrypoint pull_steps version manifest_path"
-        " timestamp pull description".split()
+        [
+            "infrastructure",
+            "paused",
+            "tags",
+            "parameters",
+            "path",
+            "entrypoint",
+            "pull_steps",
+            "version",
+            "manifest_path",
+            "timestamp",
+            "pull",
+            "description",
+        ]
     )
 
     def field(self, name: str, value: object) -> object:
