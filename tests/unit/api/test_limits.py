@@ -1,0 +1,114 @@
+import anyio
+import pytest
+
+from reconciler.api.limits import Aimd, Limiter
+
+
+def test_the_limit_grows_by_one_in_a_round_of_answers():
+    aimd = Aimd(limit=4)
+    for _ in range(5):
+        aimd.succeeded(running=aimd.allowed)
+    assert aimd.allowed == 5
+
+
+def test_an_idle_client_learns_nothing():
+    aimd = Aimd(limit=4)
+    for _ in range(100):
+        aimd.succeeded(running=1)
+    assert aimd.limit == 4
+
+
+def test_an_overload_halves_the_limit_once_for_all_requests_under_way():
+    aimd = Aimd(limit=16)
+    started_in = aimd.epoch
+    for _ in range(16):
+        aimd.overloaded(started_in)
+    assert aimd.limit == 8
+
+
+def test_a_request_started_after_the_cut_can_cut_again():
+    aimd = Aimd(limit=16)
+    aimd.overloaded(aimd.epoch)
+    aimd.overloaded(aimd.epoch)
+    assert aimd.limit == 4
+
+
+def test_the_limit_never_falls_below_one():
+    aimd = Aimd(limit=2)
+    for _ in range(10):
+        aimd.overloaded(aimd.epoch)
+    assert aimd.allowed == 1
+
+
+@pytest.mark.anyio
+async def test_no_more_run_than_are_allowed():
+    limiter, most = Limiter(Aimd(limit=3, highest=3)), 0
+
+    async def work():
+        nonlocal most
+        async with limiter.slot():
+            most = max(most, limiter.running)
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(work)
+    assert most == 3
+    assert limiter.running == 0
+
+
+@pytest.mark.anyio
+async def test_slots_are_given_in_the_order_of_asking():
+    limiter, order = Limiter(Aimd(limit=1, highest=1)), []
+
+    async def work(number):
+        async with limiter.slot():
+            order.append(number)
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(8):
+            tasks.start_soon(work, number)
+    assert order == list(range(8))
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_wait_leaves_no_gap():
+    limiter = Limiter(Aimd(limit=1, highest=1))
+    async with limiter.slot():
+        with anyio.move_on_after(0.01):
+            async with limiter.slot():
+                raise AssertionError("there is no second slot")
+    async with limiter.slot():
+        assert limiter.running == 1
+    assert limiter.running == 0
+
+
+@pytest.mark.anyio
+async def test_a_wait_cancelled_in_the_moment_of_its_turn_gives_the_slot_back():
+    limiter = Limiter(Aimd(limit=1, highest=1))
+
+    async def work():
+        async with limiter.slot():
+            pass
+
+    async with limiter.slot():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work)
+            await anyio.lowlevel.checkpoint()
+            limiter.running -= 1
+            limiter._admit()  # its turn comes …
+            limiter.running += 1
+            tasks.cancel_scope.cancel()  # … and it is cancelled before it runs
+    assert limiter.running == 0
+
+
+@pytest.mark.anyio
+async def test_slots_teach_the_limit():
+    limiter = Limiter(Aimd(limit=1))
+    async with limiter.slot() as slot:
+        slot.answered = True
+    assert limiter.aimd.limit == 2
+    async with limiter.slot() as slot:
+        slot.overloaded = True
+    assert limiter.aimd.limit == 1
