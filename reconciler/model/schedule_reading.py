@@ -50,7 +50,7 @@ def read_schedules(value: object, path: Path, findings: Findings) -> list[Schedu
     if not isinstance(value, list | tuple):
         findings.error(path, "schedules must be a list", "start each schedule with a dash")
         return []
-    read = [_read_item(item, (*path, index), findings) for index, item in enumerate(value)]
+    read = [read_schedule(item, (*path, index), findings) for index, item in enumerate(value)]
     _check_slugs(value, path, findings)
     return ordered(item for item in read if item)
 
@@ -65,7 +65,8 @@ def _check_slugs(items: Sequence[object], path: Path, findings: Findings) -> Non
             seen.add(slug)
 
 
-def _read_item(item: object, path: Path, findings: Findings) -> dict[str, Any]:
+def read_schedule(item: object, path: Path, findings: Findings) -> dict[str, Any]:
+    """Read one schedule; an empty mapping if it has no timing to speak of."""
     if not isinstance(item, Mapping):
         findings.error(path, "a schedule must be a mapping", 'for example {cron: "0 3 * * *"}')
         return {}

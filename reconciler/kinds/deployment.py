@@ -1,0 +1,329 @@
+"""The kind Deployment: `deployment/<flow>/<name>`.
+
+How an update is written. One request carries it in every case, then the runs are refilled:
+
+| what changes                                           | 2.20.26 | 3.8.8   | why                       |
+|--------------------------------------------------------|---------|---------|---------------------------|
+| description, version, tags, paused, path, entrypoint,  | PATCH   | PATCH   | keeps whatever it doesn't |
+| infrastructure, storage, job_variables, work queue and |         |         | name, schedule ids too    |
+| pool, plain parameters, enforce_parameter_schema       |         |         |                           |
+| parameters with `__prefect_kind`                       | re-POST | re-POST | PATCH stores their values |
+| parameter_openapi_schema, pull_steps                   | re-POST | PATCH   | unknown to PATCH on 2.20  |
+| labels                                                 | -       | re-POST | unknown to PATCH          |
+| concurrency_limit, concurrency_options                 | -       | PATCH   | with the shared limit let |
+|                                                        |         |         | go first, else its number |
+|                                                        |         |         | changes for everybody     |
+| manifest_path                                          | PATCH   | -       |                           |
+| schedules                                              | PATCH   | PATCH   | replaces all; on 3.x those|
+|                                                        |         |         | with slugs stay in place  |
+| schedules, where live ones have slugs and one of them  | -       | re-POST | PATCH never removes a slug|
+| goes or one without slug comes                         |         |         | (204 or 422)              |
+| anything, while a schema is enforced that isn't there  | re-POST | re-POST | PATCH answers 409         |
+
+A re-POST carries every live value: 2.20 resets what is left out, and both replace the schedules
+(facts: "omitted fields on re-POST"; Prefect 2.20.26 and 3.8.8: tried).
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, ClassVar
+
+import anyio
+
+from reconciler.api import deployments, refill
+from reconciler.blocks.declare import block_declaration, block_key
+from reconciler.kinds.base import Session, Written, outgoing
+from reconciler.model.deployment_document import (
+    BUILT,
+    PREFECT_YAML,
+    Reading,
+    places,
+    read_document,
+)
+from reconciler.model.deployment_fields import (
+    DEFAULT_POOL,
+    FIELDS,
+    field_rules,
+    has_kinds,
+    known,
+    live_fields,
+    normalise,
+    shares_limit,
+)
+from reconciler.model.deployment_schema import document_schema
+from reconciler.model.desired import Declaration, Document, Parsed
+from reconciler.model.keys import Key
+from reconciler.model.live import Evidence, Live
+from reconciler.model.problems import Problem
+from reconciler.model.rules import KindRules
+from reconciler.model.schedules import align
+from reconciler.model.server import ServerFacts
+from reconciler.model.values import Fields, Ref, Value
+
+_BLOCKS = ("infrastructure", "storage")
+_QUEUE = ("work_queue_name", "work_pool_name")
+_REFILL_SECONDS = 60  # for how long a refill goes on although we are being stopped
+_SCHEDULE_FIELDS_V3 = ("slug", "parameters")
+_WRITE_EFFECTS = ("its auto-scheduled runs are deleted and scheduled again",)
+
+
+class Deployment:
+    """Deployments with infrastructure blocks, or with work pools."""
+
+    name: ClassVar[str] = "Deployment"
+    prefix: ClassVar[str] = "deployment"
+
+    def recognises(self, document: Document) -> bool:
+        """Tell whether a document without `kind` is one: by its shape, or by naming a flow."""
+        if document.shape in (BUILT, PREFECT_YAML):
+            return True
+        return {"flow_name", "name"} <= document.value.keys()
+
+    def parse(self, document: Document) -> Parsed:
+        """Check a document offline; an inline infrastructure becomes a declaration of its own."""
+        reading = read_document(document)
+        if reading.key is None:
+            return Parsed(problems=reading.findings.problems)
+        inline = _inline(document, reading, reading.key)
+        problems = (*reading.findings.problems, *inline.problems)
+        if reading.findings.fatal or inline.problems:
+            return Parsed(problems=problems)
+        for name in _BLOCKS:
+            reference = reading.fields.get(name)
+            if isinstance(reference, Ref):
+                reading.fields[name] = Ref(block_key(*reference.key.parts))
+        if inline.declarations:
+            reading.fields["infrastructure"] = Ref(inline.declarations[0].key)
+        where = places(document, reading)
+        declared = Declaration(reading.key, reading.fields, document.place, where)
+        return Parsed((declared, *inline.declarations), problems)
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the document."""
+        return document_schema()
+
+    def rules(self, facts: ServerFacts) -> KindRules:
+        """Return the field table for a server."""
+        return KindRules(fields=field_rules(v2=facts.is_v2), write_effects=_WRITE_EFFECTS)
+
+    async def conform(
+        self, declaration: Declaration, session: Session
+    ) -> tuple[Declaration, tuple[Problem, ...]]:
+        """Normalise for the server's version; name what that version can't hold."""
+        facts = session.facts
+        fits = known(v2=facts.is_v2)
+        problems = []
+        kept: dict[str, Value] = {}
+        for name, value in declaration.fields.items():
+            if name in fits:
+                kept[name] = value
+            elif value:
+                place = declaration.at(name)
+                problems.append(Problem(place, f"{facts} can't hold {name}", "remove it"))
+        if facts.is_v2:
+            problems += _schedule_problems(declaration, facts)
+        fields = normalise(kept, v2=facts.is_v2)
+        return replace(declaration, fields=fields), tuple(problems)
+
+    def align(self, fields: Fields, live: Fields) -> Fields:
+        """Fill in what git leaves open in schedules: `active`, `slug`, `anchor_date`."""
+        if "schedules" not in fields:
+            return fields
+        return {**fields, "schedules": align(_list(fields["schedules"]), _list(live["schedules"]))}
+
+    async def listing(self, session: Session) -> AsyncIterator[Live]:
+        """Yield every deployment, newest first."""
+        seen: set[str] = set()
+        async for page in deployments.pages(session.api):
+            flows = await _flows(session, page)
+            for raw in page:
+                if raw["id"] not in seen and raw["flow_id"] in flows:
+                    seen.add(raw["id"])
+                    key = Key.of(self.prefix, flows[raw["flow_id"]], raw["name"])
+                    yield _live(session, key, raw)
+
+    async def find(self, session: Session, key: Key) -> Live | None:
+        """Look a deployment up by the names of its flow and its own."""
+        raw = await deployments.find(session.api, *key.parts)
+        return None if raw is None else _live(session, key, raw)
+
+    async def read(self, session: Session, key: Key, id_: str) -> Live | None:
+        """Read a deployment by id."""
+        raw = await deployments.read(session.api, id_)
+        return None if raw is None else _live(session, key, raw)
+
+    async def create(self, session: Session, key: Key, fields: Fields) -> Written:
+        """Create a deployment, its flow if needed, and its first scheduled runs."""
+        flow, name = key.parts
+        flow_id = await deployments.ensure_flow(session.api, flow)
+        body = _body(session, fields)
+        id_, existed = await deployments.create(
+            session.api, {"name": name, "flow_id": flow_id, **body}
+        )
+        if not existed:
+            session.index.add(key, id_)
+            await _refill(session, id_, refill.Seen(session.api.now()), fields)
+        return Written(id_, existed)
+
+    async def update(self, session: Session, live: Live, fields: Fields) -> None:
+        """Write fields with the least request that carries them (see the table), then refill."""
+        v2 = session.facts.is_v2
+        again = _needs_post(live, fields, v2=v2)
+        seen = await refill.look(
+            session.api,
+            live.id,
+            scheduled=bool(live.fields["schedules"]),
+            new_keys="schedules" in fields or (again and not v2),
+        )
+        if again:
+            body = {**_rewrite(session, live, fields), **_limit(live, fields)}
+            await deployments.rewrite(session.api, body)
+        else:
+            body = {**_patch(session, live, fields), **_limit(live, fields)}
+            await deployments.patch(session.api, live.id, body)
+        await _refill(session, live.id, seen, {**live.fields, **fields})
+
+    async def delete(self, session: Session, live: Live) -> None:
+        """Delete by id."""
+        await deployments.delete(session.api, live.id)
+        session.index.drop(live.key)
+
+    async def evidence(self, session: Session, key: Key, id_: str) -> Evidence:  # noqa: ARG002
+        """Count active runs. The history of runs stays; SCHEDULED runs go, which holds nothing."""
+        if await deployments.read(session.api, id_) is None:
+            return Evidence(present=False)
+        active = await deployments.count_runs(session.api, id_, "PENDING", "RUNNING", "CANCELLING")
+        return Evidence(present=True, active_runs=active)
+
+
+def _inline(document: Document, reading: Reading, key: Key) -> Parsed:
+    inline = reading.inline
+    if inline is None:
+        return Parsed()
+    name = "inline-" + hashlib.sha256(str(key).encode()).hexdigest()[:16]  # DESIGN 5
+    return block_declaration(inline.slug, name, inline.data, document, inline.path, generated=True)
+
+
+def _schedule_problems(declaration: Declaration, facts: ServerFacts) -> list[Problem]:
+    found = {
+        key
+        for schedule in _list(declaration.fields.get("schedules"))
+        for key in _SCHEDULE_FIELDS_V3
+        if schedule.get(key)
+    }
+    place = declaration.at("schedules")
+    return [
+        Problem(place, f"{facts} can't hold {key} of a schedule", "remove it")
+        for key in sorted(found)
+    ]
+
+
+def _list(value: Value) -> list[Mapping[str, Any]]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+async def _flows(session: Session, page: list[dict[str, Any]]) -> dict[str, str]:
+    """Return names of flows by id, asking only for those not seen yet in this session."""
+    names: dict[str, str] = session.cache.setdefault("flow names", {})
+    missing = {raw["flow_id"] for raw in page} - names.keys()
+    if missing:
+        names.update(await deployments.flow_names(session.api, missing))
+    return names
+
+
+def _live(session: Session, key: Key, raw: Mapping[str, Any]) -> Live:
+    fields = live_fields(raw, v2=session.facts.is_v2)
+    for name in _BLOCKS:
+        id_ = fields[name]
+        fields[name] = session.index.ref(id_ if isinstance(id_, str) else None)
+    session.index.add(key, raw["id"])
+    return Live(
+        key=key,
+        id=raw["id"],
+        fields=fields,
+        created=_moment(raw.get("created")),
+        updated=_moment(raw.get("updated")),
+        updated_by=(raw.get("updated_by") or {}).get("display_value"),
+        raw=raw,
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _body(session: Session, fields: Fields) -> dict[str, Any]:
+    """Make a request body; secrets stay hidden until the client sends it."""
+    ids = {name: outgoing(fields[name], session.index) for name in _BLOCKS if name in fields}
+    return deployments.wire({**fields, **ids}, v2=session.facts.is_v2)
+
+
+def _patch(session: Session, live: Live, fields: Fields) -> dict[str, Any]:
+    """Make the body of a PATCH: the fields, and what must go with them."""
+    whole = {**fields, **_queue(live, fields)}
+    if session.facts.is_v2 and whole.get("work_pool_name") not in (None, DEFAULT_POOL):
+        # 2.20 checks the variables of the request against the pool, absent ones as null.
+        whole.setdefault("job_variables", live.fields["job_variables"])
+    return _body(session, whole)
+
+
+def _rewrite(session: Session, live: Live, fields: Fields) -> dict[str, Any]:
+    """Make the body of a re-POST: every live value with the fields over it."""
+    apart = (*_QUEUE, "concurrency_limit")
+    kept = {name: value for name, value in live.fields.items() if name not in apart}
+    queue = _queue(live, fields) or {name: live.fields[name] for name in _QUEUE}
+    names = {"name": live.key.name, "flow_id": live.raw["flow_id"]}
+    return {**names, **_body(session, {**kept, **queue, **fields})}
+
+
+def _queue(live: Live, fields: Fields) -> dict[str, Value]:
+    """Return queue and pool where one of them is written: either alone means another one too.
+
+    A queue without pool is one of the default agent pool; a pool without queue its default queue.
+    """
+    if not any(name in fields for name in _QUEUE):
+        return {}
+    pool = fields.get("work_pool_name", live.fields["work_pool_name"])
+    if pool is None:
+        return {}
+    if pool != live.fields["work_pool_name"] and "work_queue_name" not in fields:
+        return {"work_pool_name": pool}
+    queue = fields.get("work_queue_name", live.fields["work_queue_name"])
+    return {"work_pool_name": pool, "work_queue_name": queue}
+
+
+def _limit(live: Live, fields: Fields) -> dict[str, Any]:
+    """Let a shared concurrency limit go before one of its own is written."""
+    if "concurrency_limit" in fields and shares_limit(live.raw):
+        return {"global_concurrency_limit_id": None}
+    return {}
+
+
+def _needs_post(live: Live, fields: Fields, *, v2: bool) -> bool:
+    """Tell whether only a POST can carry the change (see the table at the top)."""
+    unknown = any(not (FIELDS[name].patch_v2 if v2 else FIELDS[name].patch_v3) for name in fields)
+    enforced = fields.get("enforce_parameter_schema", live.fields["enforce_parameter_schema"])
+    without_schema = not isinstance(live.raw.get("parameter_openapi_schema"), dict)
+    return (
+        unknown
+        or has_kinds(fields.get("parameters"))
+        or bool(enforced and without_schema)
+        or (not v2 and "schedules" in fields and _loses_slug(live, fields))
+    )
+
+
+def _loses_slug(live: Live, fields: Fields) -> bool:
+    """Tell whether PATCH on 3.x would refuse the schedules, or keep one that must go."""
+    before = [item.get("slug") for item in _list(live.fields["schedules"])]
+    after = [item.get("slug") for item in _list(fields["schedules"])]
+    return bool(before) and all(before) and not (set(before) <= set(after) and all(after))
+
+
+async def _refill(session: Session, id_: str, seen: refill.Seen, fields: Fields) -> None:
+    """Refill, also while we are being stopped: the write is done, its runs are missing."""
+    schedules = _list(fields.get("schedules"))
+    active = not fields.get("paused") and any(item.get("active", True) for item in schedules)
+    with anyio.move_on_after(_REFILL_SECONDS, shield=True):
+        await refill.refill(session.api, id_, seen, active=active)
