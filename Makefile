@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-FAST := tests/unit tests/properties tests/contract
+FAST := $(wildcard tests/unit tests/properties tests/contract)
 
 # uv does not read pip's configuration: where only pip knows the way to packages, pip does it.
 define install

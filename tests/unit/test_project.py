@@ -1,0 +1,140 @@
+"""The project's own rules: what may stand in its files, and that everything has its line for users."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import reconciler
+from reconciler import settings
+from reconciler.infrastructure import INFRASTRUCTURE
+from reconciler.kinds import KINDS
+from reconciler.telemetry.metrics import Metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+LONGEST_MODULE = 400
+# Put together so that this file does not name what it forbids.
+FORBIDDEN = re.compile(
+    r"py" r"pi\.org|python" r"hosted|--(extra-)?index" r"-url[ =]|/wo" r"rk/|/tm" r"p/lab|/ro" r"ot/"
+    r"|arti" r"factory|--find" r"-links[ =]"
+)  # fmt: skip
+GROUPS = (settings.ConnectionSettings, settings.AgentSettings, settings.ServiceSettings)
+
+
+def tracked_files():
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = [ROOT / name for name in listed.stdout.split("\0") if name]
+    return [file for file in found if file.is_file()]
+
+
+def documentation():
+    return "\n".join(file.read_text() for file in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+
+
+def test_no_file_names_a_package_registry_or_a_folder_of_the_machine():
+    found = []
+    for file in tracked_files():
+        text = file.read_text(encoding="utf-8", errors="replace")
+        found += [f"{file.relative_to(ROOT)}: {hit[0]}" for hit in FORBIDDEN.finditer(text)]
+    assert found == []
+
+
+def test_modules_stay_short():
+    modules = [*ROOT.glob("reconciler/**/*.py"), *ROOT.glob("tests/testbed/*.py")]
+    long = {
+        str(module.relative_to(ROOT)): lines
+        for module in modules
+        if (lines := len(module.read_text().splitlines())) > LONGEST_MODULE
+    }
+    assert long == {}
+
+
+def test_requirements_are_pinned_by_hash():
+    for file in (ROOT / "requirements").glob("*.txt"):
+        starts = [line for line in file.read_text().splitlines() if line and line[0] not in " #"]
+        assert all("==" in line for line in starts), file
+        assert file.read_text().count("--hash=sha256:") >= len(starts), file
+
+
+@pytest.mark.parametrize("name", ["base", "server", "build"])
+def test_each_environment_is_a_part_of_the_development_one(name):
+    """So that `make up` and `make test` can share .venv."""
+
+    def pins(which):
+        text = (ROOT / "requirements" / f"{which}.txt").read_text()
+        return set(re.findall(r"^([a-zA-Z0-9._-]+==\S+)", text, re.MULTILINE))
+
+    assert pins(name) - pins("dev") - {pin for pin in pins("build") if name == "build"} == set()
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [settings.variables_of(group, field)[0] for group in GROUPS for field in group.model_fields],
+)
+def test_every_setting_has_a_line_for_users(variable):
+    assert f"`{variable}`" in documentation()
+
+
+@pytest.mark.parametrize("metric", [family.name for family in Metrics().registry.collect()])
+def test_every_metric_has_a_line_for_users(metric):
+    assert f"`{metric}" in documentation()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_kind_has_a_line_for_users_and_an_example(kind):
+    assert f"`{kind.name}`" in (ROOT / "README.md").read_text()
+    examples = "\n".join(file.read_text() for file in ROOT.glob("examples/repo/**/*.yaml"))
+    assert f"kind: {kind.name}\n" in examples
+
+
+@pytest.mark.parametrize("launcher", INFRASTRUCTURE, ids=lambda launcher: launcher.slug)
+def test_every_infrastructure_type_has_a_line_for_users(launcher):
+    assert f"`{launcher.slug}`" in (ROOT / "README.md").read_text()
+
+
+def test_the_changelog_is_in_the_form_of_keep_a_changelog():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert "## [Unreleased]" in text
+    headings = re.findall(r"^### (.*)$", text, re.MULTILINE)
+    assert set(headings) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_links_between_the_documents_lead_somewhere():
+    for file in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", file.read_text()):
+            assert (file.parent / target).exists(), f"{file.name} links to {target}"
+
+
+def test_the_wheel_has_types_the_version_and_nothing_but_the_package(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+
+    assert wheel.name.startswith(f"prefect_reconciler-{reconciler.__version__}-")
+    assert "reconciler/py.typed" in names
+    assert {name.split("/")[0] for name in names} == {
+        "reconciler",
+        f"prefect_reconciler-{reconciler.__version__}.dist-info",
+    }
+
+
+def test_the_package_does_not_import_prefect():
+    """It speaks HTTP, starts in a blink and works with either major version (DESIGN 3)."""
+    imports = re.compile(r"^\s*(import|from) prefect\b", re.MULTILINE)
+    guilty = [
+        file
+        for file in ROOT.glob("reconciler/**/*.py")
+        if imports.search(re.sub(r"'''.*?'''|\"\"\".*?\"\"\"", "", file.read_text(), flags=re.DOTALL))
+    ]
+    assert guilty == []
