@@ -91,7 +91,7 @@ class _Data:
         for complaint in typed.check(model, self.with_references()):
             yield self._problem(complaint.path, complaint.message, complaint.hint)
         for path in starred(self.data, secret_paths(self.slug, None)):
-            yield self._problem(tuple(path.split(".")), **STARRED)
+            yield starred_problem(self.document.at(*self.path, *path.split(".")))
 
     def with_references(self) -> dict[str, Value]:
         """Return the data with `Ref` for every `$ref` that can be read."""
@@ -121,10 +121,13 @@ class _Data:
         return Problem(self.document.at(*self.path, *path), message, hint)
 
 
-STARRED = {
-    "message": "eight stars can't be a secret: Prefect takes them for 'keep what you have'",
-    "hint": "use ${{ secrets.NAME }}",
-}
+def starred_problem(place: Place) -> Problem:
+    """Return the problem of eight stars written as a secret."""
+    return Problem(
+        place,
+        "eight stars can't be a secret: Prefect takes them for 'keep what you have'",
+        "use ${{ secrets.NAME }}",
+    )
 
 
 def _refused(place: Place, message: str) -> Parsed:

@@ -1,0 +1,106 @@
+"""What hangs on a block document: deployments, flow runs, other block documents.
+
+Deleting the document deletes the deployments and flow runs, silently, and takes the field away
+from the blocks (facts/prefect-api.md). No filter of either API version finds them by document, so
+everything is read once and counted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.api.blocks import documents
+from reconciler.api.client import Api
+from reconciler.api.deployments import flow_names, pages
+
+MOST_RUNS = 5000
+"""Flow runs looked at; where there are more, counts are 'at least'."""
+
+_ACTIVE = frozenset({"PENDING", "RUNNING", "CANCELLING"})
+_WAITING = "SCHEDULED"
+_PAGE = 200
+
+
+@dataclass(slots=True)
+class RunCounts:
+    """Flow runs that pinned one document and don't go away with a deployment that uses it.
+
+    Attributes:
+        active: pending, running or cancelling.
+        others: ended ones, and such as wait for a deployment that no longer uses the document.
+    """
+
+    active: int = 0
+    others: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BlockUsage:
+    """Who uses which block document; the outer keys are the document's id.
+
+    Attributes:
+        deployments: that run on it or store their code in it: name by id.
+        parents: block documents that refer to it: name and field by id.
+        runs: flow runs that pinned it.
+        all_runs: whether every flow run was looked at.
+    """
+
+    deployments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    parents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    runs: Mapping[str, RunCounts] = field(default_factory=dict)
+    all_runs: bool = True
+
+
+async def block_usage(api: Api) -> BlockUsage:
+    """Read who uses which block document."""
+    deployments = await _deployments(api)
+    runs, all_runs = await _runs(api, deployments)
+    return BlockUsage(deployments, await _parents(api), runs, all_runs)
+
+
+async def _deployments(api: Api) -> dict[str, dict[str, str]]:
+    users: dict[str, list[Mapping[str, Any]]] = {}
+    async for page in pages(api):
+        for row in page:
+            used = {row.get("infrastructure_document_id"), row.get("storage_document_id")}
+            for id_ in used - {None}:
+                users.setdefault(str(id_), []).append(row)
+    flows = await flow_names(api, (row["flow_id"] for rows in users.values() for row in rows))
+    return {
+        id_: {row["id"]: f"{flows.get(row['flow_id'], '?')}/{row['name']}" for row in rows}
+        for id_, rows in users.items()
+    }
+
+
+async def _parents(api: Api) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    async for document in documents(api, secrets=False, anonymous=True):
+        for name, target in document.references.items():
+            label = f"{document.slug}/{document.name} loses its {name}"
+            found.setdefault(target.id, {})[document.id] = label
+    return found
+
+
+async def _runs(
+    api: Api, deployments: Mapping[str, Mapping[str, str]]
+) -> tuple[dict[str, RunCounts], bool]:
+    counts: dict[str, RunCounts] = {}
+    seen = 0
+    async for page in api.pages("/flow_runs/filter", {"sort": "ID_DESC"}, size=_PAGE):
+        for row in page:
+            id_ = row.get("infrastructure_document_id")
+            if id_ is not None:
+                users = deployments.get(id_, {})
+                _count(counts.setdefault(id_, RunCounts()), row, users)
+        seen += len(page)
+        if seen >= MOST_RUNS:
+            return counts, False
+    return counts, True
+
+
+def _count(counts: RunCounts, row: Mapping[str, Any], users: Mapping[str, str]) -> None:
+    state = row.get("state_type")
+    if state in _ACTIVE:
+        counts.active += 1
+    elif state != _WAITING or row.get("deployment_id") not in users:
+        counts.others += 1
