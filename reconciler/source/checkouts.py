@@ -12,6 +12,7 @@ from tempfile import mkdtemp
 import anyio.to_thread
 
 from reconciler.model.snapshot import Contents, File, Snapshot
+from reconciler.source.folders import state_folder
 
 _UNFINISHED = "unfinished-"
 _FOLDER_MODE = 0o555
@@ -88,7 +89,7 @@ class Checkouts:
     @contextmanager
     def _held(self) -> Iterator[None]:
         """Hold the folder alone. What is unfinished then belongs to nobody alive."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        state_folder(self._folder)
         with (self._folder / ".lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for left in self._folder.glob(f"{_UNFINISHED}*"):

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import PIPE
+from subprocess import PIPE, Popen
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from reconciler.errors import SourceError
 
@@ -120,12 +120,15 @@ class Git:
             raise GitFailed(status, err)
         return out
 
-    def start(self, *args: str) -> Any:
-        """Start a command and return it with open pipes (`stdin`, `stdout`)."""
+    def start(self, *args: str) -> Popen[bytes]:
+        """Start a command and return it with open pipes; whoever asked for it ends it."""
         git = _gitpython()
-        return git.Git(str(self.directory)).execute(
+        guard = git.Git(str(self.directory)).execute(
             [*self._command(), *args], istream=PIPE, as_process=True, env=self._environment()
         )
+        # GitPython's guard would end the process when collected, too late to close it in order.
+        process, guard.proc = guard.proc, None
+        return cast("Popen[bytes]", process)
 
     def _execute(
         self, args: tuple[str, ...], *, istream: IO[bytes], timeout: float | None

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from reconciler.errors import SourceError
+from reconciler.source.folders import state_folder
 from reconciler.source.git.address import PROTOCOLS, Address
 from reconciler.source.git.auth import GitAuth, config_for, ssh_command
 from reconciler.source.git.command import Git, GitFailed
@@ -84,7 +85,7 @@ class Mirror:
 
     @contextmanager
     def _held(self) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        state_folder(self._folder)
         with self.path.with_suffix(".lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

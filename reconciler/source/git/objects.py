@@ -1,12 +1,18 @@
 """Reading trees and files from git's object database, without a checkout."""
 
+from contextlib import suppress
+from subprocess import Popen
 from threading import Lock
-from typing import Any
+from typing import IO, TYPE_CHECKING, cast
+from weakref import finalize
 
 from reconciler.errors import SourceError
 from reconciler.model.snapshot import File
 from reconciler.source.git.command import Git
 from reconciler.source.tree import LINK, NESTED, Listing, name_problem, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _LINK_MODE = b"120000"
 _COMMIT_MODE = b"160000"
@@ -54,7 +60,8 @@ class Objects:
     def __init__(self, git: Git) -> None:
         self._git = git
         self._lock = Lock()
-        self._process: Any = None
+        self._process: Popen[bytes] | None = None
+        self._stop: Callable[[], object] = lambda: None
 
     def read(self, file: File) -> bytes:
         """Return the content of a file.
@@ -66,21 +73,37 @@ class Objects:
             try:
                 return self._ask(file)
             except (OSError, ValueError) as error:
-                self._process = None
+                self._stop()
                 raise SourceError(
                     f"{file.path} can't be read from the repository: {error}",
                     hint="fetch again; if it stays, remove the mirror in the state directory",
                 ) from None
 
     def _ask(self, file: File) -> bytes:
-        if self._process is None:
-            self._process = self._git.start("cat-file", "--batch")
-        self._process.stdin.write(f"{file.blob}\n".encode())
-        self._process.stdin.flush()
-        head = self._process.stdout.readline().split()
+        process = self._running()
+        given, taken = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
+        given.write(f"{file.blob}\n".encode())
+        given.flush()
+        head = taken.readline().split()
         if len(head) != 3 or head[1] != b"blob":  # noqa: PLR2004 - id, type, size
             raise ValueError(f"no blob {file.blob}")
-        content: bytes = self._process.stdout.read(int(head[2]))
-        if len(content) != int(head[2]) or self._process.stdout.read(1) != b"\n":
+        content = taken.read(int(head[2]))
+        if len(content) != int(head[2]) or taken.read(1) != b"\n":
             raise ValueError(f"blob {file.blob} is cut short")
         return content
+
+    def _running(self) -> Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            self._stop()
+            self._process = self._git.start("cat-file", "--batch")
+            # Ends it when this object is no longer needed, and with the program at the latest.
+            self._stop = finalize(self, _end, self._process)
+        return self._process
+
+
+def _end(process: Popen[bytes]) -> None:
+    process.kill()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        with suppress(OSError):  # what was meant for a dead process can't be flushed
+            cast("IO[bytes]", pipe).close()
+    process.wait()

@@ -2,13 +2,16 @@
 
 import os
 import socket
+import time
 from contextlib import contextmanager
 
 import pytest
 
 from reconciler.errors import SourceError
+from reconciler.model.snapshot import File
 from reconciler.source.base import SourceChanged
 from reconciler.source.directory import DirectorySource
+from reconciler.source.scan import Rules, scan
 from reconciler.source.tree import LINK, NESTED, SPECIAL, digest
 from tests.testbed.git import Repository, git
 
@@ -87,8 +90,6 @@ async def test_same_content_has_the_same_digest_whatever_the_commit(repository):
 
 
 async def test_moving_content_between_files_changes_the_digest():
-    from reconciler.model.snapshot import File
-
     one = [File("a", "1" * 40, 1), File("b", "2" * 40, 1)]
     other = [File("a", "2" * 40, 1), File("b", "1" * 40, 1)]
     assert digest(one) != digest(other)
@@ -250,8 +251,6 @@ async def test_what_cannot_be_read_is_named_and_proves_no_absence(tmp_path):
             parent.chmod(parent.stat().st_mode | 0o055)
     (tmp_path / "closed.yaml").chmod(0)
     (tmp_path / "folder").chmod(0)
-    from reconciler.source.scan import Rules, scan
-
     with as_nobody():
         listing = scan(tmp_path, Rules())
     assert [file.path for file in listing.files] == ["a.yaml"]
@@ -263,8 +262,6 @@ async def test_what_cannot_be_read_is_named_and_proves_no_absence(tmp_path):
 
 
 async def test_directory_that_cannot_be_opened_is_an_error(tmp_path):
-    from reconciler.source.scan import Rules, scan
-
     with pytest.raises(SourceError, match="No such file"):
         scan(tmp_path / "gone", Rules())
 
@@ -281,9 +278,8 @@ async def test_names_of_any_language_and_with_line_breaks_are_read(repository):
 
 
 async def test_names_that_are_not_utf8_are_passed_over(repository):
-    with open(os.fsencode(repository.path) + b"/caf\xe9.yaml", "w") as file:
-        file.write("a")
-    os.mkdir(os.fsencode(repository.path) + b"/d\xff")
+    (repository.path / os.fsdecode(b"caf\xe9.yaml")).write_text("a")
+    (repository.path / os.fsdecode(b"d\xff")).mkdir()
     commit = repository.commit()
     snapshot = await DirectorySource(repository.path).fetch()
     assert snapshot.passed_over == (
@@ -388,8 +384,6 @@ async def test_environment_of_another_git_does_not_mislead(repository, tmp_path,
 
 
 async def test_five_thousand_files_are_quick(tmp_path):
-    import time
-
     for folder in range(50):
         (tmp_path / f"d{folder}").mkdir()
         for number in range(100):
