@@ -92,14 +92,13 @@ async def test_a_wait_cancelled_in_the_moment_of_its_turn_gives_the_slot_back():
         async with limiter.slot():
             pass
 
-    async with limiter.slot():
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(work)
-            await anyio.lowlevel.checkpoint()
-            limiter.running -= 1
-            limiter._admit()  # its turn comes …
-            limiter.running += 1
-            tasks.cancel_scope.cancel()  # … and it is cancelled before it runs
+    async with limiter.slot(), anyio.create_task_group() as tasks:
+        tasks.start_soon(work)
+        await anyio.lowlevel.checkpoint()
+        limiter.running -= 1
+        limiter._admit()  # its turn comes …
+        limiter.running += 1
+        tasks.cancel_scope.cancel()  # … and it is cancelled before it runs
     assert limiter.running == 0
 
 
