@@ -1,0 +1,177 @@
+"""Our own records in Prefect: block documents of a type of our own (inventory, lease)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from reconciler.api.client import Api, Repeat
+from reconciler.errors import AlreadyExists, AnswerLost, Conflict, NotFound
+
+INVENTORY_TYPE = "reconciler-inventory"
+LEASE_TYPE = "reconciler-lease"
+
+_VERSION = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A block type of ours.
+
+    Attributes:
+        slug: of the type.
+        title: for people, in Prefect's pages.
+        description: likewise.
+        properties: JSON Schema of each field of `data`.
+        secret: the field that Prefect masks, if any.
+    """
+
+    slug: str
+    title: str
+    description: str
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    secret: str | None = None
+
+    def schema(self) -> dict[str, Any]:
+        """Return the block schema's `fields`, as Prefect keeps them."""
+        return {
+            "title": self.title,
+            "description": self.description,
+            "type": "object",
+            "properties": dict(self.properties),
+            "block_type_slug": self.slug,
+            "secret_fields": [self.secret] if self.secret else [],
+            "block_schema_references": {},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A block document of ours.
+
+    Attributes:
+        id: the server's.
+        name: unique within its type.
+        data: what we wrote.
+        updated: by the server's clock; every PATCH moves it (facts: the data is encrypted anew).
+        type_ids: ids of its block type and schema, which spare the next create two requests.
+    """
+
+    id: str
+    name: str
+    data: Mapping[str, Any] = field(repr=False)
+    updated: datetime
+    type_ids: tuple[str, str]
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> "Record":
+        """Read the API's answer."""
+        return cls(
+            id=answer["id"],
+            name=answer["name"],
+            data=answer.get("data") or {},
+            updated=datetime.fromisoformat(answer["updated"]),
+            type_ids=(answer["block_type_id"], answer["block_schema_id"]),
+        )
+
+
+class Records:
+    """The block documents of one type of ours."""
+
+    def __init__(self, api: Api, form: Form) -> None:
+        self._api = api
+        self._form = form
+        self._type_ids: tuple[str, str] | None = None
+
+    async def all(self) -> Sequence[Record]:
+        """Return every document of the type, secrets included; none where the type is unknown."""
+        body = {
+            "block_types": {"slug": {"any_": [self._form.slug]}},
+            "include_secrets": True,
+        }
+        found = [
+            Record.of(answer)
+            async for page in self._api.pages("/block_documents/filter", body)
+            for answer in page
+        ]
+        if found:
+            self._type_ids = found[0].type_ids
+        return found
+
+    async def named(self, name: str) -> Record | None:
+        """Return a document by its name, None if there is none."""
+        path = f"/block_types/slug/{self._form.slug}/block_documents/name/{name}"
+        try:
+            answer = await self._api.get(path, {"include_secrets": True})
+        except NotFound:
+            return None
+        return Record.of(answer)
+
+    async def create(self, name: str, data: Mapping[str, Any]) -> Record:
+        """Create a document.
+
+        Raises:
+            AlreadyExists: the name is taken.
+            AnswerLost: it may have been made, or not; look for it by name.
+        """
+        if self._type_ids is None:
+            self._type_ids = await self._register()
+        body = {
+            "name": name,
+            "data": data,
+            "block_type_id": self._type_ids[0],
+            "block_schema_id": self._type_ids[1],
+        }
+        return Record.of(await self._api.post("/block_documents/", body))
+
+    async def replace(self, record: Record, data: Mapping[str, Any]) -> None:
+        """Write a document's data, whole.
+
+        Raises:
+            NotFound: it was deleted.
+        """
+        body = {"data": data, "merge_existing_data": False}
+        await self._api.patch(f"/block_documents/{record.id}", body)
+
+    async def delete(self, record: Record) -> None:
+        """Delete a document by id; one that is gone is fine."""
+        try:
+            await self._api.delete(f"/block_documents/{record.id}")
+        except NotFound:
+            return
+
+    async def _register(self) -> tuple[str, str]:
+        """Make sure that the server knows the type; return the ids of type and schema."""
+        type_id = (await self._type() or await self._create_type())["id"]
+        body = {
+            "block_type_id": type_id,
+            "fields": self._form.schema(),
+            "capabilities": [],
+            "version": _VERSION,
+        }
+        schema = await self._api.post("/block_schemas/", body, repeat=Repeat.SAFE)
+        return type_id, schema["id"]
+
+    async def _type(self) -> Any:
+        try:
+            return await self._api.get(f"/block_types/slug/{self._form.slug}")
+        except NotFound:
+            return None
+
+    async def _create_type(self) -> Any:
+        body = {
+            "name": self._form.title,
+            "slug": self._form.slug,
+            "description": self._form.description,
+        }
+        try:
+            made = await self._api.post("/block_types/", body)
+        except (AlreadyExists, AnswerLost):  # another writer, or an answer that was lost
+            made = await self._type()
+        # A type of that name and another slug is answered as if it were ours (facts).
+        if made is None or made["slug"] != self._form.slug:
+            raise Conflict(
+                f"the block type {self._form.slug} can't be registered",
+                hint=f"rename the block type called {self._form.title!r}",
+            )
+        return made

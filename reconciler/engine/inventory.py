@@ -1,0 +1,296 @@
+"""The inventory in Prefect: 16 block documents that say what we own, without a single value."""
+
+import json
+import re
+import secrets as random_secrets
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+import anyio
+
+from reconciler.api.client import Api
+from reconciler.engine.documents import INVENTORY_TYPE, Form, Record, Records
+from reconciler.errors import (
+    AnswerLost,
+    Forbidden,
+    ForeignInventory,
+    NotFound,
+    Unsupported,
+    UsageError,
+)
+from reconciler.model.fingerprint import Fingerprinter
+from reconciler.model.inventory import Entry, FieldMark, Inventory, shard_of
+from reconciler.model.keys import Key
+from reconciler.model.near import did_you_mean
+from reconciler.model.snapshot import Origin
+from reconciler.model.values import Secret
+from reconciler.runtime.together import together
+
+_FORMAT = 1
+_MASK = "********"
+_KEY_BYTES = 32
+
+_FORM = Form(
+    slug=INVENTORY_TYPE,
+    title="Reconciler Inventory",
+    description="What a git repository owns here. Written by the reconciler; don't edit.",
+    properties={
+        "key": {"title": "Key", "type": "string", "format": "password", "writeOnly": True},
+        "entries": {"title": "Entries", "type": "object"},
+    },
+    secret="key",  # noqa: S106 - a field's name
+)
+
+
+def record_name(inventory: str, suffix: str = "") -> str:
+    """Return a block document name for an inventory: letters, digits and dashes, and unique."""
+    plain = re.sub(r"[^a-z0-9]+", "-", inventory.lower()).strip("-")[:40]
+    return "-".join(filter(None, (plain, sha256(inventory.encode()).hexdigest()[:8], suffix)))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedInventories:
+    """What the inventories on the server say.
+
+    Attributes:
+        inventory: ours.
+        foreign: ids that other inventories hold, with their names.
+        stranger: why ours seems to belong to another repository or folder, None if it doesn't.
+    """
+
+    inventory: Inventory
+    foreign: Mapping[str, str] = field(default_factory=dict)
+    stranger: str | None = None
+
+
+class InventoryStore:
+    """Reads and writes one inventory. Writes only under the lease: the last writer wins a shard."""
+
+    def __init__(self, api: Api, name: str, *, secrets: bool = True) -> None:
+        """Make a store.
+
+        Args:
+            api: the server.
+            name: `<name>` or `<name>.<environment>`.
+            secrets: False under `--no-secrets`: do without the key where it may not be read.
+        """
+        self.name = name
+        self._records = Records(api, _FORM)
+        self._secrets = secrets
+        self._key = random_secrets.token_bytes(_KEY_BYTES)
+        self._origin = Origin()
+        self._shards: dict[int, Record] = {}
+        self._entries: dict[Key, Entry] = {}
+        self._locks: dict[int, anyio.Lock] = {}
+
+    @property
+    def entries(self) -> Mapping[Key, Entry]:
+        """The entries as last read or written."""
+        return self._entries
+
+    async def load(
+        self, origin: Origin | None = None, *, take_over: bool = False
+    ) -> LoadedInventories:
+        """Read ours and everybody else's, in one request.
+
+        Args:
+            origin: whose tree it is that we reconcile; None to keep what the inventory says.
+            take_over: accept an inventory that another repository or folder made.
+
+        Raises:
+            Forbidden: the key can't be read.
+            ForeignInventory: another repository or folder made it.
+            Unsupported: a newer version of this program wrote it.
+        """
+        records = await self._records.all()
+        ours = [record for record in records if record.data.get("inventory") == self.name]
+        foreign = {
+            entry.id: str(record.data.get("inventory"))
+            for record in records
+            if record.data.get("inventory") != self.name
+            for entry in _entries(record)
+            if entry.id is not None
+        }
+        self._shards = {int(record.data["shard"]): record for record in ours}
+        self._entries = {entry.key: entry for record in ours for entry in _entries(record)}
+        readable = self._take_key(ours)
+        inventory = Inventory(
+            name=self.name,
+            entries=dict(self._entries),
+            fingerprinter=Fingerprinter(self._key),
+            exists=bool(ours) and readable,
+            roots=tuple(sorted({root for record in ours for root in record.data.get("roots", ())})),
+            path=str(ours[0].data.get("path", "")) if ours else "",
+        )
+        stranger = self._claimed(inventory, origin, take_over=take_over)
+        return LoadedInventories(inventory, foreign, stranger)
+
+    def _take_key(self, ours: list[Record]) -> bool:
+        keys = [str(record.data.get("key", _MASK)) for record in ours]
+        if not keys:
+            return False
+        if keys[0] != _MASK:
+            self._key = b64decode(keys[0])
+            return True
+        if self._secrets:
+            raise Forbidden(
+                f"the key of the inventory {self.name} can't be read",
+                hint="give the API key the permission to see block secrets, or plan --no-secrets",
+            )
+        return False
+
+    def _claimed(
+        self, inventory: Inventory, origin: Origin | None, *, take_over: bool
+    ) -> str | None:
+        """Remember whose tree it is; say so if it seems to be another one than before."""
+        same = Origin(inventory.roots, inventory.path)
+        if origin is None:
+            self._origin = same
+            return None
+        self._origin = origin
+        known = bool(self._shards) and bool(inventory.roots)
+        if not known or (set(origin.roots) & set(same.roots) and origin.path == same.path):
+            return None
+        reason = (
+            f"the inventory {self.name} was made from another "
+            f"{'folder of the repository' if set(origin.roots) & set(same.roots) else 'repository'}"
+        )
+        if take_over:
+            return reason
+        raise ForeignInventory(
+            reason,
+            hint="give this tree a name of its own in reconciler.yaml, or use --take-over",
+        )
+
+    async def save(self, put: Iterable[Entry] = (), drop: Iterable[Key] = ()) -> None:
+        """Write entries and take others out, each shard concerned once, all at the same time."""
+        changes: dict[int, dict[Key, Entry | None]] = {}
+        for key in drop:
+            changes.setdefault(shard_of(key), {})[key] = None
+        for entry in put:
+            changes.setdefault(shard_of(entry.key), {})[entry.key] = entry
+        # The first document of an inventory registers the block type: one at a time until then.
+        first = None if self._shards or not changes else min(changes)
+        if first is not None:
+            await self._save_shard(first, changes.pop(first))
+        await together(
+            partial(self._save_shard, shard, changed) for shard, changed in changes.items()
+        )
+
+    async def claim(self) -> None:
+        """Write every shard anew, so that it names the tree that took the inventory over."""
+        await together(partial(self._save_shard, shard, {}) for shard in self._shards)
+
+    async def remove(self) -> None:
+        """Delete the documents of an inventory that owns nothing any more."""
+        await together(partial(self._records.delete, r) for r in self._shards.values())
+        self._shards.clear()
+
+    async def _save_shard(self, shard: int, changed: Mapping[Key, Entry | None]) -> None:
+        async with self._locks.setdefault(shard, anyio.Lock()):
+            entries = {key: e for key, e in self._entries.items() if shard_of(key) == shard}
+            entries |= {key: entry for key, entry in changed.items() if entry is not None}
+            for key, entry in changed.items():
+                if entry is None:
+                    entries.pop(key, None)
+            await self._write(shard, self._document(shard, entries))
+            for key, entry in changed.items():
+                self._entries.pop(key, None)
+                if entry is not None:
+                    self._entries[key] = entry
+
+    def _document(self, shard: int, entries: Mapping[Key, Entry]) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            "inventory": self.name,
+            "shard": shard,
+            "roots": list(self._origin.roots),
+            "path": self._origin.path,
+            "key": Secret(b64encode(self._key).decode()),
+            # Text, since Prefect drops empty mappings from the data of a PATCH.
+            "entries": {str(key): _to_text(entry) for key, entry in sorted(entries.items())},
+        }
+
+    async def _write(self, shard: int, document: dict[str, Any]) -> None:
+        known = self._shards.get(shard)
+        if known is not None:
+            try:
+                await self._records.replace(known, document)
+            except NotFound:
+                del self._shards[shard]
+            else:
+                return
+        name = record_name(self.name, f"{shard:x}")
+        try:
+            self._shards[shard] = await self._records.create(name, document)
+        except AnswerLost:
+            made = await self._records.named(name)
+            if made is None:
+                raise
+            self._shards[shard] = made
+            await self._records.replace(made, document)
+
+
+async def forget(store: InventoryStore, key: Key) -> Entry:
+    """Take a resource out of the inventory without deleting it. Needs the lease.
+
+    Raises:
+        UsageError: the inventory does not own it.
+    """
+    entry = store.entries.get(key)
+    if entry is None:
+        known = [str(owned) for owned in store.entries]
+        raise UsageError(
+            f"the inventory {store.name} does not own {key}",
+            hint=did_you_mean(str(key), known, what="it owns"),
+        )
+    await store.save(drop=[key])
+    return entry
+
+
+def _entries(record: Record) -> list[Entry]:
+    if int(record.data.get("format", 0)) > _FORMAT:
+        raise Unsupported(
+            f"the inventory {record.data.get('inventory')} was written by a newer version",
+            hint="upgrade the reconciler",
+        )
+    found = record.data.get("entries") or {}
+    return [_from_text(Key.parse(key), text) for key, text in found.items()]
+
+
+def _to_text(entry: Entry) -> str:
+    plain = {
+        "id": entry.id,
+        "since": entry.since.isoformat(),
+        "commit": entry.commit,
+        "file": entry.file,
+        "prune": entry.prune,
+        "suspend": entry.suspend,
+        "fields": {
+            path: [mark.desired, mark.live, int(mark.secret), *mark.heals]
+            for path, mark in entry.fields.items()
+        },
+    }
+    return json.dumps(plain, separators=(",", ":"))
+
+
+def _from_text(key: Key, text: str) -> Entry:
+    plain = json.loads(text)
+    return Entry(
+        key=key,
+        id=plain["id"],
+        since=datetime.fromisoformat(plain["since"]),
+        commit=plain["commit"],
+        file=plain["file"],
+        prune=plain["prune"],
+        suspend=plain["suspend"],
+        fields={
+            path: FieldMark(desired, live, bool(secret), tuple(heals))
+            for path, (desired, live, secret, *heals) in plain["fields"].items()
+        },
+    )
