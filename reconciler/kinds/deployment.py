@@ -279,7 +279,7 @@ def _rewrite(session: Session, live: Live, fields: Fields) -> dict[str, Any]:
 
 
 def _queue(live: Live, fields: Fields) -> dict[str, Value]:
-    """Return queue and pool where one of them is written: either alone means another one too.
+    """Return queue and pool where one of them is written, since either alone changes the other too.
 
     A queue without pool is one of the default agent pool; a pool without queue its default queue.
     """
@@ -288,8 +288,6 @@ def _queue(live: Live, fields: Fields) -> dict[str, Value]:
     pool = fields.get("work_pool_name", live.fields["work_pool_name"])
     if pool is None:
         return {}
-    if pool != live.fields["work_pool_name"] and "work_queue_name" not in fields:
-        return {"work_pool_name": pool}
     queue = fields.get("work_queue_name", live.fields["work_queue_name"])
     return {"work_pool_name": pool, "work_queue_name": queue}
 

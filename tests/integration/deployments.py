@@ -1,0 +1,66 @@
+"""What the tests of the kind Deployment share: declaring, applying and comparing like the engine."""
+
+from contextlib import asynccontextmanager
+
+from reconciler.api.connect import connect
+from reconciler.kinds.base import Session
+from reconciler.kinds.deployment import Deployment
+from reconciler.model.desired import Document
+from reconciler.model.fingerprint import Fingerprinter
+from reconciler.model.keys import Key
+from reconciler.model.places import Place
+from reconciler.model.problems import Severity
+from reconciler.runtime.clock import SystemClock
+from reconciler.settings import ConnectionSettings
+
+KIND = Deployment()
+KEY = Key.of("deployment", "etl", "nightly")
+_PRINTS = Fingerprinter(b"tests")
+
+
+@asynccontextmanager
+async def session_with(server):
+    settings = ConnectionSettings(RECONCILER_API_URL=server.url)
+    async with connect(settings, SystemClock()) as api:
+        yield Session(api)
+
+
+def document(**fields):
+    return Document({"flow_name": "etl", "name": "nightly", **fields}, Place("a.yaml", 1, 1))
+
+
+async def declare(session, **fields):
+    parsed = KIND.parse(document(**fields))
+    assert not [p for p in parsed.problems if p.severity is Severity.ERROR]
+    declared, problems = await KIND.conform(parsed.declarations[0], session)
+    assert problems == ()
+    return declared
+
+
+async def create(session, **fields):
+    declared = await declare(session, **fields)
+    written = await KIND.create(session, KEY, declared.fields)
+    assert not written.existed
+    return await KIND.read(session, KEY, written.id)
+
+
+def differing(wanted, live):
+    """Return the top-level fields that differ, aligned, as the planner would write them."""
+    aligned = KIND.align(wanted, live.fields)
+    return {
+        name: value
+        for name, value in aligned.items()
+        if _PRINTS.of(value) != _PRINTS.of(live.fields[name])
+    }
+
+
+def others(live, names):
+    return {name: value for name, value in live.fields.items() if name not in names}
+
+
+async def update(session, live, fields):
+    """Write, and return what is live then, with the number of writing requests."""
+    before = session.api.counts.writes
+    await KIND.update(session, live, fields)
+    writes = session.api.counts.writes - before
+    return await KIND.read(session, KEY, live.id), writes
