@@ -229,8 +229,6 @@ def _make_template(major: int, file: Path) -> None:
     server = PrefectServer(major)
     try:
         server._launch({})  # an empty database: it migrates and registers
-        with server.client() as client:
-            client.post("/block_types/install_system_block_types").raise_for_status()
         server.stop()
         with closing(sqlite3.connect(server.database)) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
