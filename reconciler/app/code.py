@@ -1,0 +1,46 @@
+"""Flow code for the agent: the commit that was applied last, as an immutable checkout."""
+
+from pathlib import Path
+
+import anyio
+
+from reconciler.agent.code import Checkout
+from reconciler.model.snapshot import Snapshot
+from reconciler.source.checkouts import Checkouts
+
+
+class AppliedCode:
+    """The agent's code provider; the reconciler tells it what was applied.
+
+    Keeps the checkouts that live runs refer to, and removes the others when the next one is made.
+    """
+
+    def __init__(self, checkouts: Checkouts) -> None:
+        self._checkouts = checkouts
+        self._current: Checkout | None = None
+        self._digests: dict[Path, str] = {}
+        self._in_use: frozenset[Path] = frozenset()
+        self._turn = anyio.Lock()
+
+    async def applied(self, snapshot: Snapshot) -> None:
+        """Serve this snapshot from now on.
+
+        Raises:
+            SourceError: a file changed since the snapshot was taken.
+            OSError: the disk is full or refuses.
+        """
+        async with self._turn:
+            made = await self._checkouts.of(snapshot)
+            self._digests[made.path] = made.digest
+            self._current = Checkout(made.path, made.revision)
+            keep = {self._digests[p] for p in {made.path, *self._in_use} if p in self._digests}
+            if self._in_use <= self._digests.keys():
+                await self._checkouts.retain(keep)
+
+    async def checkout(self) -> Checkout | None:
+        """Return what was applied last, None before the first apply."""
+        return self._current
+
+    def in_use(self, paths: frozenset[Path]) -> None:
+        """Take note of the checkouts that live runs refer to."""
+        self._in_use = paths

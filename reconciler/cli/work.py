@@ -1,0 +1,295 @@
+"""What the commands do: the wiring called in order, and the results shown."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+
+from reconciler.app import App
+from reconciler.cli import console
+from reconciler.cli.exits import DIFFERENT, DONE, FAILED
+from reconciler.cli.options import PlanFormat
+from reconciler.cli.render import Format, render
+from reconciler.controller import pipeline
+from reconciler.controller.pipeline import Planned
+from reconciler.errors import InvalidManifests, Refused, UsageError
+from reconciler.kinds import KINDS
+from reconciler.model.desired import DesiredState
+from reconciler.model.keys import Key
+from reconciler.model.plan import Plan
+from reconciler.model.problems import Problem, Severity
+from reconciler.model.report import Report
+from reconciler.model.wishes import Location, Wishes
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlan:
+    """A plan file: what was planned, and how to plan it again."""
+
+    digest: str
+    location: Location
+    wishes: Wishes
+
+    def merge(self, where: Location, wishes: Wishes) -> tuple[Location, Wishes]:
+        """Take location and wishes of the plan; what the command line says itself comes first."""
+        location = self.location if where == Location() else where
+        kept = {name: value for name, value in asdict(wishes).items() if value != getattr(Wishes(), name)}
+        return location, Wishes(**{**asdict(self.wishes), **kept})
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """How the user agrees to an apply.
+
+    Attributes:
+        yes: `--yes`.
+        saved: a plan that was looked at before.
+        form: format of the report; JSON leaves stdout to itself.
+        confirm: the inventory's name, typed beforehand (`destroy`).
+    """
+
+    yes: bool = False
+    saved: SavedPlan | None = None
+    form: PlanFormat = PlanFormat.text
+    confirm: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The result of a validation."""
+
+    problems: tuple[Problem, ...] = ()
+    resources: int = 0
+    files: int = 0
+    server: str | None = None
+    warnings: tuple[Problem, ...] = field(default=())
+
+    @property
+    def valid(self) -> bool:
+        """Whether nothing stops the revision."""
+        return not any(p.severity is Severity.ERROR for p in self.problems)
+
+
+def begin(verbose: int) -> App:
+    """Read the settings and set up logging."""
+    from reconciler.telemetry import logs
+
+    app = App.from_environment()
+    service = app.settings.service
+    level = {0: "warning", 1: "info"}.get(verbose, "debug") if service.log_level == "info" else service.log_level
+    logs.configure(level, service.log_format)
+    return app
+
+
+async def plan(where: Location, wishes: Wishes, verbose: int) -> Plan:
+    """Make a plan."""
+    app = begin(verbose)
+    desired = await _desired(app, where, wishes)
+    async with app.desk() as desk:
+        return (await pipeline.make_plan(desk, desired, wishes)).plan
+
+
+async def apply(where: Location, wishes: Wishes, consent: Consent, verbose: int) -> Report:
+    """Plan, ask, apply."""
+    app = begin(verbose)
+    if consent.saved is None and not consent.yes and not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask on", hint="look at `reconciler plan`, then apply with --yes")
+    desired = await _desired(app, where, wishes)
+    async with app.desk() as desk:
+        planned = await pipeline.make_plan(desk, desired, wishes)
+        if consent.saved is not None:
+            pipeline.require_same(planned, consent.saved.digest)
+        elif not consent.yes and planned.plan.effective:
+            _show_to_confirm(planned.plan)
+            await _ask("Apply this plan?")
+        confirmed = consent.saved is not None or not consent.yes
+        return await _carry_out(desk, planned, wishes, confirmed=confirmed)
+
+
+async def destroy(where: Location, wishes: Wishes, consent: Consent, verbose: int) -> Report:
+    """Delete what the inventory owns, after its name was typed."""
+    app = begin(verbose)
+    desired = await _policy_only(app, where, wishes)
+    name = pipeline.inventory_name(desired, wishes)
+    if consent.confirm is None and not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask on", hint=f"confirm with --confirm {name}")
+    async with app.desk() as desk:
+        planned = await pipeline.make_destroy_plan(desk, desired, wishes)
+        _show_to_confirm(planned.plan)
+        if planned.plan.effective:
+            await _type_name(name, consent.confirm)
+        return await _carry_out(desk, planned, wishes, confirmed=True)
+
+
+async def validate(where: Location, wishes: Wishes, online: bool, verbose: int) -> Checked:  # noqa: FBT001
+    """Check the manifests."""
+    app = begin(verbose)
+    try:
+        desired = await _desired(app, where, wishes, offline=not online)
+        server = None
+        if online:
+            async with app.desk() as desk:
+                server = str(desk.api.facts)
+                await pipeline.make_plan(desk, desired, wishes)
+    except InvalidManifests as error:
+        return Checked(error.problems)
+    return Checked(desired.warnings, len(desired.declarations), len(desired.files), server)
+
+
+async def forget(where: Location, wishes: Wishes, key: str, verbose: int) -> None:
+    """Drop a key from the inventory."""
+    app = begin(verbose)
+    desired = await _policy_only(app, where, wishes)
+    async with app.desk() as desk:
+        await pipeline.forget(desk, desired, wishes, _key(key))
+
+
+def _key(text: str) -> Key:
+    try:
+        return Key.parse(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+async def unlock(where: Location, wishes: Wishes, verbose: int) -> str | None:
+    """Free a dead holder's lease; return who held it."""
+    app = begin(verbose)
+    desired = await _policy_only(app, where, wishes)
+    async with app.desk() as desk:
+        return await pipeline.unlock(desk, desired, wishes)
+
+
+async def _carry_out(desk: pipeline.Desk, planned: Planned, wishes: Wishes, *, confirmed: bool) -> Report:
+    from reconciler.cli.progress import progress_bar
+
+    with progress_bar(len(planned.plan.effective)) as progress:
+        return await pipeline.carry_out(desk, planned, wishes, progress=progress, confirmed=confirmed)
+
+
+async def _desired(app: App, where: Location, wishes: Wishes, *, offline: bool = False) -> DesiredState:
+    options = await app.load_options(where, wishes, offline=offline)
+    snapshot = await app.source(where).fetch()
+    return await anyio.to_thread.run_sync(pipeline.read, snapshot, options, KINDS)
+
+
+async def _policy_only(app: App, where: Location, wishes: Wishes) -> DesiredState:
+    """Read `reconciler.yaml` alone: what these commands do must work with broken manifests."""
+    options = await app.load_options(where, wishes)
+    snapshot = await app.source(where).fetch()
+    return await anyio.to_thread.run_sync(pipeline.read_policy_only, snapshot, options)
+
+
+def _show_to_confirm(plan: Plan) -> None:
+    console.err().print(render(plan, Format.TEXT))
+
+
+async def _ask(question: str) -> None:
+    answer = await anyio.to_thread.run_sync(console.err().input, f"\n[bold]{question}[/] Only 'yes' is a yes: ")
+    if answer.strip().lower() != "yes":
+        raise Refused("declined; nothing was changed")
+
+
+async def _type_name(name: str, typed: str | None) -> None:
+    if typed is None:
+        question = f"\n[bold red]This can't be undone.[/] Type [bold]{name}[/] to delete all of it: "
+        typed = await anyio.to_thread.run_sync(console.err().input, question)
+    if typed.strip() != name:
+        raise Refused("the name does not match; nothing was deleted", hint=f"the inventory is called {name}")
+
+
+def show(plan: Plan, form: PlanFormat) -> None:
+    """Show a plan on stdout."""
+    _show(plan, form)
+
+
+def finish_apply(report: Report, form: PlanFormat, *, detailed: bool) -> int:
+    """Show a report on stdout and return the exit code. Failure wins over difference."""
+    _show(report, form)
+    if not report.converged:
+        return FAILED
+    return DIFFERENT if detailed and not report.plan.empty else DONE
+
+
+def _show(subject: Plan | Report, form: PlanFormat) -> None:
+    text = render(subject, Format(form.value))
+    if form is PlanFormat.text:
+        console.out().print(text)
+    else:
+        console.write(text)
+
+
+def show_problems(checked: Checked, form: str) -> None:
+    """Show the result of a validation on stdout."""
+    if form == "json":
+        problems = [_problem_json(p) for p in checked.problems]
+        console.write(json.dumps({"valid": checked.valid, "resources": checked.resources, "problems": problems}, indent=2))
+    elif form == "github":
+        console.write("".join(_github(p) for p in checked.problems) or "::notice::all manifests are valid")
+    else:
+        for problem in checked.problems:
+            console.out().print(console.problem_line(problem))
+        console.out().print(_verdict(checked))
+
+
+def _verdict(checked: Checked) -> str:
+    if not checked.valid:
+        errors = sum(p.severity is Severity.ERROR for p in checked.problems)
+        return f"[bold red]✗[/] {errors} problem{'s' * (errors != 1)}. Nothing of this revision would be applied."
+    where = f" and fits {checked.server}" if checked.server else ""
+    return f"[bold green]✓[/] {checked.resources} resources in {checked.files} files: all is valid{where}."
+
+
+def _problem_json(problem: Problem) -> dict[str, Any]:
+    return {
+        "severity": problem.severity.value,
+        "file": problem.place.file,
+        "line": problem.place.line,
+        "column": problem.place.column,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
+
+
+def _github(problem: Problem) -> str:
+    """Write a workflow command; `%`, line ends and in properties `:` and `,` are escaped."""
+    def data(text: str) -> str:
+        return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+    file = data(problem.place.file).replace(":", "%3A").replace(",", "%2C")
+    level = "error" if problem.severity is Severity.ERROR else "warning"
+    text = problem.message + (f" ({problem.hint})" if problem.hint else "")
+    return f"::{level} file={file},line={problem.place.line},col={problem.place.column}::{data(text)}\n"
+
+
+def save(plan: Plan, where: Location, wishes: Wishes, out: Path) -> None:
+    """Write a plan file. It holds no secret value.
+
+    Raises:
+        UsageError: the file can't be written.
+    """
+    saved = {**plan.to_json(), "made_with": {"location": asdict(where), "wishes": asdict(wishes)}}
+    try:
+        out.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"the plan can't be saved: {error}") from None
+    console.say(f"Saved the plan to {out}; `reconciler apply --plan {out}` applies it.")
+
+
+def load(file: Path) -> SavedPlan:
+    """Read a plan file.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+        made = read["made_with"]
+        wishes = {k: tuple(v) if isinstance(v, list) else v for k, v in made["wishes"].items()}
+        return SavedPlan(str(read["digest"]), Location(**made["location"]), Wishes(**wishes))
+    except OSError as error:
+        raise UsageError(f"the plan can't be read: {error}") from None
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{file} is no saved plan", hint="make one with `reconciler plan --out FILE`") from None
