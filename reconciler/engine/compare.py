@@ -11,7 +11,7 @@ from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.inventory import Entry, FieldMark
 from reconciler.model.plan import Cause, FieldChange
 from reconciler.model.rules import KindRules
-from reconciler.model.values import ABSENT, Fields, Masked, Value, contains_secret, join
+from reconciler.model.values import ABSENT, Fields, Value, contains_secret, join
 
 _STOPPED = "healed three times within an hour: something else writes it; left until git changes it"
 _REPORTED = "drift is reported here, not healed"
@@ -68,7 +68,12 @@ class Comparer:
         """Return every difference and the fields to write."""
         wanted = self._wanted()
         settled = {
-            name: self._settle(value, self.live.get(name, ABSENT), paths.spell((name,)))
+            name: diff.settle(
+                value,
+                self.live.get(name, ABSENT),
+                join("", name),
+                trusted=lambda path: not self._git_moved(path),
+            )
             for name, value in wanted.items()
         }
         found = [
@@ -111,25 +116,6 @@ class Comparer:
             if keys[:1] == (name,) and len(keys) > 1:
                 value = paths.put(value, keys[1:], paths.at(self.live, keys))
         return value
-
-    def _settle(self, after: Value, before: Value, path: str) -> tuple[Value, Value]:
-        """Make equal what can't be compared: secrets that may not be read, on either side."""
-        after, before = paths.opened(after), paths.opened(before)
-        if isinstance(after, Mapping) and isinstance(before, Mapping):
-            keys = [*after, *(key for key in before if key not in after)]
-            both = {
-                key: self._settle(after.get(key, ABSENT), before.get(key, ABSENT), join(path, key))
-                for key in keys
-            }
-            return tuple(  # type: ignore[return-value]
-                {key: pair[side] for key, pair in both.items() if pair[side] is not ABSENT}
-                for side in (0, 1)
-            )
-        if _unreadable(after):  # --no-secrets: not compared
-            return before, before
-        if _unreadable(before) and after is not ABSENT and not self._git_moved(path):
-            return after, after
-        return after, before
 
     def _change(self, keys: tuple[str, ...], before: Value, after: Value) -> FieldChange:
         path = paths.spell(keys)
@@ -221,14 +207,6 @@ class Comparer:
     ) -> tuple[str, str]:
         after, before = (paths.at(side, keys[1:]) for side in settled[keys[0]])
         return self.fingerprinter.of(before), self.fingerprinter.of(after)
-
-
-def _unreadable(value: Value) -> bool:
-    if isinstance(value, list | tuple):
-        return any(_unreadable(inner) for inner in value)
-    if isinstance(value, Mapping):
-        return any(_unreadable(inner) for inner in value.values())
-    return isinstance(value, Masked)
 
 
 def _fights(mark: FieldMark) -> bool:

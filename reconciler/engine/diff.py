@@ -4,7 +4,7 @@ Equality is by keyed fingerprint; deepdiff only locates the leaf paths inside a 
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from deepdiff import DeepDiff
@@ -20,6 +20,7 @@ from reconciler.model.values import (
     UnknownRef,
     Value,
     contains_secret,
+    join,
 )
 
 SECRET = "<secret>"  # noqa: S105 - what is shown instead of one
@@ -72,6 +73,48 @@ def _leaf_keys(tree: Any, keys: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
             yield from _leaf_keys(inner, (*keys, key))
     else:
         yield keys
+
+
+def settle(
+    after: Value, before: Value, path: str, *, trusted: Callable[[str], bool]
+) -> tuple[Value, Value]:
+    """Make equal what can't be compared: secrets that may not be read, on either side.
+
+    Args:
+        after: what git wants.
+        before: what is live.
+        path: where both stand.
+        trusted: whether a live secret that can't be read is what git wants, by its path.
+
+    Returns:
+        Both sides, opened (`paths.opened`), in the order of the arguments.
+    """
+    after, before = paths.opened(after), paths.opened(before)
+    if isinstance(after, Mapping) and isinstance(before, Mapping):
+        keys = [*after, *(key for key in before if key not in after)]
+        pairs = {
+            key: settle(
+                after.get(key, ABSENT), before.get(key, ABSENT), join(path, key), trusted=trusted
+            )
+            for key in keys
+        }
+        return (
+            {key: pair[0] for key, pair in pairs.items() if pair[0] is not ABSENT},
+            {key: pair[1] for key, pair in pairs.items() if pair[1] is not ABSENT},
+        )
+    if _unreadable(after):  # --no-secrets: not compared
+        return before, before
+    if _unreadable(before) and after is not ABSENT and trusted(path):
+        return after, after
+    return after, before
+
+
+def _unreadable(value: Value) -> bool:
+    if isinstance(value, Mapping):
+        return any(_unreadable(inner) for inner in value.values())
+    if isinstance(value, list | tuple):
+        return any(_unreadable(inner) for inner in value)
+    return isinstance(value, Masked)
 
 
 def shown(value: Value, other: Value, *, secret: bool, fingerprinter: Fingerprinter) -> Any:

@@ -5,7 +5,7 @@ import re
 import secrets as random_secrets
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
@@ -28,7 +28,7 @@ from reconciler.model.inventory import Entry, FieldMark, Inventory, shard_of
 from reconciler.model.keys import Key
 from reconciler.model.near import did_you_mean
 from reconciler.model.snapshot import Origin
-from reconciler.model.values import Secret
+from reconciler.model.values import ABSENT, Secret
 from reconciler.runtime.together import together
 
 _FORMAT = 1
@@ -84,6 +84,8 @@ class InventoryStore:
         self._secrets = secrets
         self._key = random_secrets.token_bytes(_KEY_BYTES)
         self._origin = Origin()
+        self.taken_over = False
+        """Whether it was made from another tree; `claim` writes it in our name."""
         self._shards: dict[int, Record] = {}
         self._entries: dict[Key, Entry] = {}
         self._locks: dict[int, anyio.Lock] = {}
@@ -119,6 +121,8 @@ class InventoryStore:
         self._shards = {int(record.data["shard"]): record for record in ours}
         self._entries = {entry.key: entry for record in ours for entry in _entries(record)}
         readable = self._take_key(ours)
+        if ours and not readable:
+            self._entries = {key: self._unmarked(e) for key, e in self._entries.items()}
         inventory = Inventory(
             name=self.name,
             entries=dict(self._entries),
@@ -144,6 +148,14 @@ class InventoryStore:
             )
         return False
 
+    def _unmarked(self, entry: Entry) -> Entry:
+        """Without the key fingerprints mean nothing; what was secret stays redacted."""
+        absent = Fingerprinter(self._key).of(ABSENT)
+        secret = [path for path, mark in entry.fields.items() if mark.secret]
+        return replace(
+            entry, fields={path: FieldMark(absent, absent, secret=True) for path in secret}
+        )
+
     def _claimed(
         self, inventory: Inventory, origin: Origin | None, *, take_over: bool
     ) -> str | None:
@@ -153,6 +165,7 @@ class InventoryStore:
             self._origin = same
             return None
         self._origin = origin
+        self.taken_over = False
         known = bool(self._shards) and bool(inventory.roots)
         if not known or (set(origin.roots) & set(same.roots) and origin.path == same.path):
             return None
@@ -161,6 +174,7 @@ class InventoryStore:
             f"{'folder of the repository' if set(origin.roots) & set(same.roots) else 'repository'}"
         )
         if take_over:
+            self.taken_over = True
             return reason
         raise ForeignInventory(
             reason,

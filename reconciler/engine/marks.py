@@ -1,12 +1,15 @@
 """What the inventory remembers of a resource's fields: made after an apply, read by the next plan."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
 
 from reconciler.engine.cause import Prints
-from reconciler.engine.paths import leaf_paths, split, within
+from reconciler.engine.paths import leaf_paths, related, split, within
 from reconciler.model.desired import Declaration
 from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.inventory import Entry, FieldMark
+from reconciler.model.plan import Cause, FieldChange
 from reconciler.model.values import ABSENT, Fields, Masked, contains_secret
 
 HEALS = 3  # so many heals within HEAL_SECONDS and a field is left alone (DESIGN 6.11)
@@ -69,7 +72,8 @@ def fields_of(
 ) -> dict[str, FieldMark]:
     """Return the marks to remember for a resource as it is now.
 
-    Marks of paths that once held a secret stay, so that they are redacted for ever.
+    Marks of paths that once held a secret stay, so that they are redacted for ever; so do those
+    of healed ones, so that a fight is seen.
     """
     ignore = declaration.options.ignore
     wanted = managed(declaration)
@@ -77,13 +81,41 @@ def fields_of(
     desired, found = (prints(side, ignore, fingerprinter) for side in (wanted, seen))
     secret = secrets(wanted) | secrets(seen)
     old: Mapping[str, FieldMark] = {} if entry is None else entry.fields
-    kept = {path for path, mark in old.items() if mark.secret}
+    kept = {path for path, mark in old.items() if mark.secret or mark.heals}
     absent = fingerprinter.of(ABSENT)
-    return {
-        path: FieldMark(
-            desired=desired.get(path, absent),
-            live=found.get(path, absent),
-            secret=path in secret or path in kept,
-        )
-        for path in sorted(desired.keys() | found.keys() | kept)
-    }
+    marks = {}
+    for path in sorted(desired.keys() | found.keys() | kept):
+        before = old.get(path)
+        mark = FieldMark(desired.get(path, absent), found.get(path, absent), path in secret)
+        if before is not None:
+            same = before.desired == mark.desired
+            mark = replace(
+                mark,
+                secret=mark.secret or before.secret,
+                heals=before.heals if same else (),
+            )
+        marks[path] = mark
+    return marks
+
+
+def with_changes(
+    marks: Mapping[str, FieldMark],
+    entry: Entry | None,
+    changes: Iterable[FieldChange],
+    now: datetime,
+    fingerprinter: Fingerprinter,
+) -> dict[str, FieldMark]:
+    """Add to marks what an apply did: heals are counted, and what was held stays as it was."""
+    found = dict(marks)
+    old: Mapping[str, FieldMark] = {} if entry is None else entry.fields
+    absent = fingerprinter.of(ABSENT)
+    for change in changes:
+        if change.held is not None:
+            for path in [path for path in found if related(path, change.path)]:
+                del found[path]
+            found |= {path: mark for path, mark in old.items() if related(path, change.path)}
+        elif change.cause is Cause.DRIFT:
+            mark = found.get(change.path, FieldMark(absent, absent))
+            heals = (*mark.heals, now.isoformat())[-HEALS:]
+            found[change.path] = replace(mark, heals=heals)
+    return found

@@ -52,7 +52,7 @@ def declared(
     if owner is not None:
         return Proposal(_foreign(declaration, live, owner))
     owned = owns(entry, live)
-    comparison = Comparer(
+    found = Comparer(
         declaration=declaration,
         live=live.fields,
         entry=entry,
@@ -61,13 +61,16 @@ def declared(
         owned=owned,
         report=_reports(declaration, desired),
     ).compare()
-    if not owned:
-        change = _adopt(declaration, live, comparison, allowed=adopt or declaration.options.adopt)
-        return Proposal(_disturbing(change, observed), comparison.prints)
-    if comparison.fields:
-        change = _update(declaration, live, comparison)
-        return Proposal(_disturbing(change, observed), comparison.prints)
-    return _remember(declaration, live, entry, comparison)
+    if owned and not found.fields:
+        # Where the key could not be read (--no-secrets), what it remembers is unknown.
+        return _remember(declaration, live, entry, found) if observed.inventory.exists else None
+    allowed = adopt or declaration.options.adopt
+    change = (
+        _update(declaration, live, found)
+        if owned
+        else _adopt(declaration, live, found, allowed=allowed)
+    )
+    return Proposal(_disturbing(change, observed), found.prints)
 
 
 def _reports(declaration: Declaration, desired: DesiredState) -> bool:

@@ -1,0 +1,282 @@
+"""Carrying out a plan, level by level: write ahead, write, read back, remember."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+
+from reconciler.engine import marks, order, verify
+from reconciler.engine.access import Access
+from reconciler.engine.lease import Lease
+from reconciler.engine.step import Fate, Step, carry_out
+from reconciler.errors import LeaseLost, ReconcilerError, Refused, StalePlan
+from reconciler.model.desired import DesiredState
+from reconciler.model.inventory import Entry
+from reconciler.model.live import Live, Observed
+from reconciler.model.plan import Action, Change, Plan
+from reconciler.model.report import Outcome, Report, Result
+from reconciler.runtime.together import together
+
+if TYPE_CHECKING:
+    from reconciler.model.keys import Key
+
+_LAST_WORDS = 15.0  # seconds for the last inventory write of an interrupted apply
+
+
+class Progress(Protocol):
+    """Hears how an apply goes on."""
+
+    def started(self, change: Change) -> None:
+        """A change is being carried out."""
+        ...
+
+    def ended(self, outcome: Outcome) -> None:
+        """A change has come to its end."""
+        ...
+
+
+class Silent:
+    """Nobody listens."""
+
+    def started(self, change: Change) -> None:
+        """Say nothing."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Say nothing."""
+
+
+async def apply(
+    plan: Plan,
+    desired: DesiredState,
+    observed: Observed,
+    access: Access,
+    lease: Lease,
+    progress: Progress | None = None,
+) -> Report:
+    """Do what a plan says, under a lease that is held.
+
+    A failed change is an outcome and skips only what depends on it.
+
+    Args:
+        plan: what to do.
+        desired: what it was made of, as `observe` returned it.
+        observed: what it was made of.
+        access: the server, with the session of `observed`.
+        lease: held.
+        progress: hears how it goes on.
+
+    Raises:
+        StalePlan: another apply changed the inventory since the plan was made: plan again.
+        Refused: the plan was made without reading secrets.
+    """
+    if not desired.secrets_read and plan.effective:
+        raise Refused(
+            "a plan made with --no-secrets can't be applied", hint="plan again without it"
+        )
+    run = _Apply(plan, desired, observed, access, lease, progress or Silent())
+    await run.refresh()
+    with anyio.CancelScope() as scope:
+        lease.on_lost(scope.cancel)
+        try:
+            await run.all_levels()
+        except ReconcilerError as error:
+            run.error = error.message
+    if scope.cancelled_caught:
+        run.error = _lost_message(lease)
+    return run.report()
+
+
+def _lost_message(lease: Lease) -> str:
+    try:
+        lease.check()
+    except LeaseLost as error:
+        return error.message
+    return "the lease was lost"
+
+
+class _Apply:
+    """One apply under way."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        desired: DesiredState,
+        observed: Observed,
+        access: Access,
+        lease: Lease,
+        progress: Progress,
+    ) -> None:
+        self.error: str | None = None
+        self._plan = plan
+        self._desired = desired
+        self._observed = observed
+        self._access = access
+        self._store = access.store
+        self._lease = lease
+        self._progress = progress
+        self._changes = {change.key: change for change in plan.effective}
+        self._needs = order.needs(plan.effective, observed.live)
+        self._outcomes: dict[Key, Outcome] = {}
+
+    async def refresh(self) -> None:
+        """Read the inventory again, now that nobody else may write it."""
+        loaded = await self._store.load(self._desired.origin, take_over=True)
+        fresh, planned = loaded.inventory, self._observed.inventory
+        if fresh.entries != planned.entries or fresh.exists is not planned.exists:
+            raise StalePlan(
+                "another apply changed the inventory since this plan was made",
+                hint="plan again",
+            )
+        if self._store.taken_over:
+            self._lease.check()
+            await self._store.claim()
+
+    async def all_levels(self) -> None:
+        """Carry out every level; clean up an inventory that owns nothing any more."""
+        for keys in self._plan.levels:
+            await self._level([self._changes[key] for key in keys])
+        if not self._store.entries and self._changes:
+            self._lease.check()
+            await self._store.remove()
+
+    async def _level(self, changes: list[Change]) -> None:
+        steps = [self._step(change) for change in changes if not self._skip(change)]
+        await self._intend(steps)
+        try:
+            await together(partial(self._carry_out, step) for step in steps)
+            await self._read_back(steps)
+        finally:
+            # Also when interrupted: what was created must not be forgotten.
+            try:
+                with anyio.move_on_after(_LAST_WORDS, shield=True):
+                    await self._remember(steps)
+            finally:
+                self._end_all(steps)
+
+    def _end_all(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            if step.fate is not Fate.WAITING:
+                self._end(step.outcome())
+
+    def _step(self, change: Change) -> Step:
+        return Step(
+            change=change,
+            declaration=self._desired.declarations.get(change.key),
+            live=self._observed.live.get(change.key),
+            entry=self._observed.inventory.entries.get(change.key),
+            evidence=self._observed.evidence.get(change.key),
+        )
+
+    def _skip(self, change: Change) -> bool:
+        failed = sorted(
+            str(key)
+            for key in self._needs[change.key]
+            if key in self._outcomes and self._outcomes[key].result is not Result.DONE
+        )
+        if failed:
+            reason = f"it needs {', '.join(failed)}, which failed"
+            self._end(Outcome(change, Result.SKIPPED, reason, id=change.id))
+        return bool(failed)
+
+    async def _intend(self, steps: Iterable[Step]) -> None:
+        """Write down what is about to be created, so that a crash can't orphan it."""
+        for step in steps:
+            if step.change.action is Action.CREATE:
+                step.intent = self._entry(step, id_=None)
+        intents = [step.intent for step in steps if step.intent is not None]
+        if intents:
+            self._lease.check()
+            await self._store.save(put=intents)
+
+    async def _carry_out(self, step: Step) -> None:
+        self._progress.started(step.change)
+        await carry_out(step, self._access, self._lease)
+
+    async def _read_back(self, steps: Iterable[Step]) -> None:
+        touched = {step.change.key: step for step in steps if step.touched}
+        found = await verify.read_back(
+            {key: step.id for key, step in touched.items() if step.id is not None}, self._access
+        )
+        for key, live in found.items():
+            self._judge(touched[key], live)
+
+    def _judge(self, step: Step, live: Live | None) -> None:
+        """Compare what was read back with what was meant."""
+        change = step.change
+        if change.action is Action.DELETE:
+            if live is not None:
+                step.fail("the server still has it")
+            return
+        if live is None or step.declaration is None:
+            step.fail("it was deleted right after it was written")
+            return
+        step.read = live
+        step.remaining = verify.remaining(
+            change,
+            step.declaration,
+            live,
+            self._access,
+            self._observed.inventory.fingerprinter,
+        )
+        if step.fate is Fate.UNKNOWN and not step.remaining:
+            step.fate, step.error = Fate.DONE, None  # it got through, only its answer did not
+
+    async def _remember(self, steps: Iterable[Step]) -> None:
+        """Bring the inventory in line with what was done, as far as that is known."""
+        put, drop = [], []
+        for step in steps:
+            if step.fate is Fate.DONE:
+                if step.change.action is Action.DELETE:
+                    drop.append(step.change.key)
+                else:
+                    put.append(self._entry(step, id_=step.id))
+            elif step.fate is Fate.FAILED and step.intent is not None:
+                # It surely was not created: the intent goes, what it replaced comes back.
+                if step.entry is None:
+                    drop.append(step.change.key)
+                else:
+                    put.append(step.entry)
+        if put or drop:
+            self._lease.check()
+            await self._store.save(put, drop)
+
+    def _entry(self, step: Step, id_: str | None) -> Entry:
+        now = self._access.session.api.now()
+        declaration = step.declaration
+        assert declaration is not None  # noqa: S101 - only deletes have none
+        entry = Entry(
+            key=step.change.key,
+            id=id_,
+            since=now,
+            commit=self._desired.commit or self._desired.revision,
+            file=declaration.place.file,
+            prune=declaration.options.prune,
+            suspend=declaration.options.suspend,
+            fields={} if step.entry is None else step.entry.fields,
+        )
+        if id_ is None or declaration.options.suspend:
+            return entry
+        fingerprinter = self._observed.inventory.fingerprinter
+        found = marks.fields_of(declaration, step.fields, step.entry, fingerprinter)
+        fields = marks.with_changes(found, step.entry, step.change.fields, now, fingerprinter)
+        return replace(entry, fields=fields)
+
+    def _end(self, outcome: Outcome) -> None:
+        self._outcomes[outcome.change.key] = outcome
+        self._progress.ended(outcome)
+
+    def report(self) -> Report:
+        """Return what became of every change."""
+        return Report(
+            plan=self._plan,
+            outcomes=tuple(self._outcome(change) for change in self._plan.changes),
+            error=self.error,
+        )
+
+    def _outcome(self, change: Change) -> Outcome:
+        if change.action is Action.BLOCKED:
+            return Outcome(change, Result.HELD, id=change.id)
+        known = self._outcomes.get(change.key)
+        return known or Outcome(change, Result.SKIPPED, f"stopped: {self.error}", id=change.id)

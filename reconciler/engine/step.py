@@ -1,0 +1,215 @@
+"""One change on its way: the write itself, and what to make of its answer."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from reconciler.engine.access import Access
+from reconciler.engine.lease import Lease
+from reconciler.errors import (
+    AlreadyExists,
+    AnswerLost,
+    LeaseLost,
+    NotFound,
+    ReconcilerError,
+    Refused,
+    Transient,
+)
+from reconciler.model.desired import Declaration
+from reconciler.model.inventory import Entry
+from reconciler.model.live import Evidence, Live
+from reconciler.model.plan import Action, Change, FieldChange
+from reconciler.model.report import Outcome, Result
+from reconciler.model.values import Fields
+from reconciler.runtime.backoff import Backoff
+
+_CREATE_TRIES = 8
+
+
+class Fate(Enum):
+    """What became of a write."""
+
+    WAITING = auto()  # not tried, or interrupted
+    DONE = auto()
+    FAILED = auto()  # surely without effect
+    UNKNOWN = auto()  # it may have got through
+
+
+@dataclass
+class Step:
+    """One change on its way.
+
+    Attributes:
+        change: what to do.
+        declaration: what git wants; None for a delete.
+        live: the object as it was planned with.
+        entry: what the inventory said.
+        evidence: what the plan knew of a delete.
+        intent: what was written ahead of a create.
+        fate: what became of it.
+        id: of the object, where known.
+        error: what went wrong.
+        read: the object as read back.
+        remaining: what still differs then.
+    """
+
+    change: Change
+    declaration: Declaration | None = None
+    live: Live | None = None
+    entry: Entry | None = None
+    evidence: Evidence | None = None
+    intent: Entry | None = None
+    fate: Fate = Fate.WAITING
+    id: str | None = None
+    error: str | None = None
+    read: Live | None = None
+    remaining: tuple[FieldChange, ...] = ()
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is more than a line in the inventory."""
+        change = self.change
+        if change.action is Action.DELETE:
+            return change.id is not None
+        return change.action is Action.CREATE or bool(change.target)
+
+    @property
+    def touched(self) -> bool:
+        """Whether the object may have been written, so that it is read back."""
+        return self.writes and self.fate in (Fate.DONE, Fate.UNKNOWN)
+
+    @property
+    def fields(self) -> Fields:
+        """The live fields after the write: as read back, or else as they should be."""
+        if self.read is not None:
+            return self.read.fields
+        before = {} if self.live is None else self.live.fields
+        return {**before, **self.change.target}
+
+    def fail(self, error: str) -> None:
+        """Note that the write did not do what it should."""
+        self.fate, self.error = Fate.UNKNOWN, error
+
+    def outcome(self) -> Outcome:
+        """Return its end, for the report."""
+        result = Result.DONE if self.fate is Fate.DONE else Result.FAILED
+        return Outcome(self.change, result, self.error, self.remaining, self.id)
+
+
+async def carry_out(step: Step, access: Access, lease: Lease) -> None:
+    """Do one change; a failure becomes its fate.
+
+    Raises:
+        LeaseLost: nothing more may be written at all.
+    """
+    step.id = step.change.id
+    try:
+        if step.writes:
+            await _WRITERS[step.change.action](step, access, lease)
+    except LeaseLost:
+        raise
+    except Transient as error:
+        step.fate, step.error = Fate.UNKNOWN, _said(error)
+    except ReconcilerError as error:
+        step.fate, step.error = Fate.FAILED, _said(error)
+    else:
+        step.fate = Fate.DONE
+
+
+def _said(error: ReconcilerError) -> str:
+    return error.message + (f" ({error.hint})" if error.hint else "")
+
+
+async def _create(step: Step, access: Access, lease: Lease) -> None:
+    """Create; after a lost answer look whether the object is there before trying again."""
+    lost = False
+    for number, delay in enumerate(Backoff().delays(), start=1):
+        lease.check()
+        try:
+            await _create_once(step, access, lost=lost)
+        except AnswerLost:
+            lost = True
+            if await _made_after_all(step, access):
+                return
+            if number >= _CREATE_TRIES:
+                raise
+            await access.clock.sleep(delay)
+        else:
+            return
+
+
+async def _create_once(step: Step, access: Access, *, lost: bool) -> None:
+    key = step.change.key
+    try:
+        written = await access.kind(key).create(access.session, key, step.change.target)
+    except AlreadyExists:
+        # Ours, if an earlier request of which we heard nothing arrived late.
+        if lost and await _made_after_all(step, access):
+            return
+        raise
+    if written.existed and not await _made_after_all(step, access):
+        raise AlreadyExists("somebody else created it at the same time")
+    _found(step, written.id, access)
+
+
+async def _made_after_all(step: Step, access: Access) -> bool:
+    """Whether the object exists, and was created no earlier than we meant to."""
+    live = await access.kind(step.change.key).find(access.session, step.change.key)
+    since = None if step.intent is None else step.intent.since
+    if live is None or live.created is None or since is None or live.created < since:
+        return False
+    _found(step, live.id, access)
+    return True
+
+
+def _found(step: Step, id_: str, access: Access) -> None:
+    step.id = id_
+    access.session.index.add(step.change.key, id_)
+
+
+async def _update(step: Step, access: Access, lease: Lease) -> None:
+    assert step.live is not None  # noqa: S101 - the plan was made with it
+    lease.check()
+    try:
+        await access.kind(step.change.key).update(access.session, step.live, step.change.target)
+    except NotFound as error:
+        raise NotFound("it was deleted meanwhile; the next run creates it") from error
+
+
+async def _delete(step: Step, access: Access, lease: Lease) -> None:
+    """Delete, after another look: between plan and apply things may have come to depend on it."""
+    key, session = step.change.key, access.session
+    kind = access.kind(key)
+    assert step.change.id is not None  # noqa: S101 - it writes
+    assert step.evidence is not None  # noqa: S101 - no delete without
+    try:
+        now = await kind.evidence(session, key, step.change.id)
+    except NotFound:
+        return
+    if not now.present:
+        return
+    reason = _grown(step.evidence, now)
+    if reason is not None:
+        raise Refused(f"{reason} since the plan was made", hint="plan again")
+    live = step.live or await kind.read(session, key, step.change.id)
+    if live is None:
+        return
+    lease.check()
+    await kind.delete(session, live)
+    session.index.drop(key)
+
+
+def _grown(planned: Evidence, now: Evidence) -> str | None:
+    if now.active_runs and not planned.active_runs:
+        return f"{now.active_runs} flow run(s) have become active"
+    if now.cascades and not planned.cascades:
+        return f"more would go with it ({'; '.join(now.cascades)})"
+    taken = [what for id_, what in now.takes.items() if id_ not in planned.takes]
+    return f"more would go with it ({'; '.join(taken)})" if taken else None
+
+
+_WRITERS = {
+    Action.CREATE: _create,
+    Action.UPDATE: _update,
+    Action.ADOPT: _update,
+    Action.DELETE: _delete,
+}
