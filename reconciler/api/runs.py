@@ -24,6 +24,8 @@ class RunState:
         transition_id: of the proposal that made it, None if it had none.
         timestamp: by the server's clock.
         message: for people.
+        scheduled_time: when a SCHEDULED state may start.
+        data: what the state carries for clients, kept as it is.
     """
 
     type: str
@@ -31,6 +33,8 @@ class RunState:
     transition_id: str | None = None
     timestamp: datetime | None = None
     message: str | None = None
+    scheduled_time: datetime | None = None
+    data: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +154,17 @@ async def propose(
     With a `transition_id` a lost answer is asked again without harm: the server says that the
     transition was already made (facts: both versions). Final states may be repeated anyway.
     """
-    details = {} if state.transition_id is None else {"transition_id": state.transition_id}
+    details: dict[str, str] = {}
+    if state.transition_id is not None:
+        details["transition_id"] = state.transition_id
+    if state.scheduled_time is not None:
+        details["scheduled_time"] = state.scheduled_time.isoformat()
     body = {
         "state": {
             "type": state.type,
             "name": state.name,
             "message": state.message,
+            "data": state.data,
             "state_details": details,
         },
         "force": force,
@@ -180,14 +189,10 @@ async def record_pid(api: Api, run_id: str, pid: str) -> None:
     await api.patch(f"/flow_runs/{run_id}", {"infrastructure_pid": pid})
 
 
-async def launch_token(api: Api, run_id: str) -> str | None:
-    """Return the `transition_id` of the latest PENDING in a run's history, None if it has none."""
-    states = [
-        _state(item) for item in await api.get("/flow_run_states/", params={"flow_run_id": run_id})
-    ]
-    pending = [state for state in states if state.type == "PENDING" and state.transition_id]
-    latest = max(pending, key=lambda s: s.timestamp.timestamp() if s.timestamp else 0, default=None)
-    return None if latest is None else latest.transition_id
+async def history(api: Api, run_id: str) -> list[RunState]:
+    """List all states that a run went through, oldest first."""
+    found = await api.get("/flow_run_states/", params={"flow_run_id": run_id})
+    return sorted((_state(item) for item in found), key=_moment)
 
 
 async def read_deployment(api: Api, deployment_id: str) -> dict[str, Any]:
@@ -246,8 +251,13 @@ def _state(item: Mapping[str, Any]) -> RunState:
         transition_id=(item.get("state_details") or {}).get("transition_id"),
         timestamp=_time(item.get("timestamp")),
         message=item.get("message"),
+        data=item.get("data"),
     )
 
 
 def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
+
+
+def _moment(state: RunState) -> float:
+    return 0.0 if state.timestamp is None else state.timestamp.timestamp()

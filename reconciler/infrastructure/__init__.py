@@ -3,6 +3,8 @@
 from reconciler.infrastructure.base import Launcher, Surroundings
 from reconciler.infrastructure.process import ProcessLauncher
 
+__all__ = ["INFRASTRUCTURE", "Launcher", "Surroundings", "launchers"]
+
 INFRASTRUCTURE = (ProcessLauncher,)
 """Every launcher class; each is made from `Surroundings`."""
 

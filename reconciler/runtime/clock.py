@@ -6,6 +6,9 @@ from typing import Protocol
 
 import anyio
 
+_MONOTONIC = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""With CLOCK_MONOTONIC a laptop that woke up would take its old heartbeat for a fresh one."""
+
 
 class Clock(Protocol):
     """Wall clock, monotonic clock and sleep, as one thing that can be replaced."""
@@ -31,8 +34,8 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds that never go backwards."""
-        return time.monotonic()
+        """Return seconds that never go backwards, and that count while the machine sleeps."""
+        return time.clock_gettime(_MONOTONIC)
 
     async def sleep(self, seconds: float) -> None:
         """Wait, in seconds."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 
+import anyio
+
 from reconciler.runtime.backoff import Backoff
 from reconciler.runtime.clock import Clock
 
@@ -36,3 +38,26 @@ async def supervise(
         if clock.monotonic() - begun > _CALM:
             delays = waits.delays()
         await clock.sleep(next(delays))
+
+
+async def race(*contenders: Callable[[], Awaitable[object]]) -> None:
+    """Run all, and cancel the others when the first returns.
+
+    An exception of one cancels the others and comes out as it is.
+    """
+    try:
+        async with anyio.create_task_group() as group:
+
+            async def run(contender: Callable[[], Awaitable[object]]) -> None:
+                await contender()
+                group.cancel_scope.cancel()
+
+            for contender in contenders:
+                group.start_soon(run, contender)
+    except* Exception as failures:  # noqa: BLE001 - unwrapped and raised again
+        raise _first(failures) from None
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

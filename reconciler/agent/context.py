@@ -1,0 +1,90 @@
+"""What the steps of the agent share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+
+from reconciler.agent.code import CodeProvider
+from reconciler.agent.observer import AgentEvent, Happening, Observer
+from reconciler.agent.options import AgentOptions
+from reconciler.agent.presence import Presence
+from reconciler.api.client import Api
+from reconciler.api.runs import FlowRun
+from reconciler.infrastructure import Launcher
+from reconciler.runtime.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The agent's surroundings.
+
+    Attributes:
+        api: the API.
+        options: how to work.
+        launchers: by slug of the block type.
+        presence: our heartbeat.
+        code: serves flow code.
+        clock: to wait with.
+        observe: is told what happens.
+    """
+
+    api: Api
+    options: AgentOptions
+    launchers: Mapping[str, Launcher]
+    presence: Presence
+    code: CodeProvider
+    clock: Clock
+    observe: Observer
+
+    def tell(self, what: Happening, run: FlowRun, text: str) -> None:
+        """Tell the observer of a run."""
+        self.observe(AgentEvent(what, text, run.id, run.name))
+
+    def owner_of(self, pid: str) -> Launcher | None:
+        """Return the launcher that can reach an `infrastructure_pid` from here."""
+        return next((one for one in self.launchers.values() if one.owns(pid)), None)
+
+
+class Stop:
+    """The wish that a run stop, and why."""
+
+    CANCEL = "cancel"
+    DRAIN = "drain"
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._wished = anyio.Event()
+
+    def wish(self, reason: str) -> None:
+        """Wish it; the first reason stays."""
+        self.reason = self.reason or reason
+        self._wished.set()
+
+    async def wished(self) -> None:
+        """Wait for the wish."""
+        await self._wished.wait()
+
+
+@dataclass(slots=True)
+class ActiveRun:
+    """A run that this agent is at work on; it holds a slot.
+
+    Attributes:
+        run: as it was read last.
+        token: its launch token.
+        began: monotonic seconds at its claim.
+        worker: the name that the agent had when it took the run on.
+        stop: the wish that it stop.
+        local: it runs on this machine; None before that is known.
+        checkout: the flow code that it refers to.
+    """
+
+    run: FlowRun
+    token: str
+    began: float
+    worker: str
+    stop: Stop = field(default_factory=Stop)
+    local: bool | None = None
+    checkout: Path | None = None
