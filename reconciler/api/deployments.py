@@ -6,7 +6,6 @@ from urllib.parse import quote
 
 from reconciler.api.client import Api, Repeat
 from reconciler.errors import NotFound
-from reconciler.model.deployment_fields import DEFAULT_POOL, default
 from reconciler.model.schedules import to_wire
 
 _PAGE = 200  # servers refuse more (facts)
@@ -108,8 +107,4 @@ def wire(fields: Mapping[str, Any], *, v2: bool) -> Body:
     if not v2 and "parameter_openapi_schema" in body:
         # With null, 3.x refuses every later PATCH while it enforces the schema (tried).
         body["parameter_openapi_schema"] = body["parameter_openapi_schema"] or {}
-    if body.get("work_pool_name") == DEFAULT_POOL:
-        # The pool may not exist yet; naming the queue alone makes both (facts).
-        del body["work_pool_name"]
-        body["work_queue_name"] = body.get("work_queue_name") or default("work_queue_name", v2=v2)
     return body

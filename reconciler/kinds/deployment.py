@@ -32,8 +32,9 @@ from typing import Any, ClassVar
 
 import anyio
 
-from reconciler.api import deployments, refill
+from reconciler.api import deployments, pools, refill
 from reconciler.blocks.declare import block_declaration, block_key
+from reconciler.errors import NotFound
 from reconciler.kinds.base import Session, Written, outgoing
 from reconciler.model.deployment_document import (
     BUILT,
@@ -157,6 +158,7 @@ class Deployment:
     async def create(self, session: Session, key: Key, fields: Fields) -> Written:
         """Create a deployment, its flow if needed, and its first scheduled runs."""
         flow, name = key.parts
+        await _ensure_pool(session, fields.get("work_pool_name"))
         flow_id = await deployments.ensure_flow(session.api, flow)
         body = _body(session, fields)
         id_, existed = await deployments.create(
@@ -171,6 +173,11 @@ class Deployment:
         """Write fields with the least request that carries them (see the table), then refill."""
         v2 = session.facts.is_v2
         again = _needs_post(live, fields, v2=v2)
+        if (
+            fields.get("work_pool_name", live.fields["work_pool_name"])
+            != live.fields["work_pool_name"]
+        ):
+            await _ensure_pool(session, fields["work_pool_name"])
         seen = await refill.look(
             session.api,
             live.id,
@@ -285,11 +292,8 @@ def _queue(live: Live, fields: Fields) -> dict[str, Value]:
     """
     if not any(name in fields for name in _QUEUE):
         return {}
-    pool = fields.get("work_pool_name", live.fields["work_pool_name"])
-    if pool is None:
-        return {}
-    queue = fields.get("work_queue_name", live.fields["work_queue_name"])
-    return {"work_pool_name": pool, "work_queue_name": queue}
+    whole = {name: fields.get(name, live.fields[name]) for name in _QUEUE}
+    return {name: value for name, value in whole.items() if value is not None}
 
 
 def _limit(live: Live, fields: Fields) -> dict[str, Any]:
@@ -317,6 +321,24 @@ def _loses_slug(live: Live, fields: Fields) -> bool:
     before = [item.get("slug") for item in _list(live.fields["schedules"])]
     after = [item.get("slug") for item in _list(fields["schedules"])]
     return bool(before) and all(before) and not (set(before) <= set(after) and all(after))
+
+
+async def _ensure_pool(session: Session, pool: Value) -> None:
+    """Make the default agent pool where a fresh server has none; any other must be there.
+
+    Without that pool, servers take a queue of the name from any pool, or answer a PATCH with 500
+    (Prefect 2.20.26, 3.8.8: tried).
+    """
+    pools_seen: set[str] = session.cache.setdefault("pools", set())
+    if not isinstance(pool, str) or pool in pools_seen:
+        return
+    if await pools.pool_type(session.api, pool) is None:
+        if pool != DEFAULT_POOL:
+            raise NotFound(
+                f"there is no work pool {pool}", hint="create it, or mend work_pool_name"
+            )
+        await pools.create_agent_pool(session.api, pool)
+    pools_seen.add(pool)
 
 
 async def _refill(session: Session, id_: str, seen: refill.Seen, fields: Fields) -> None:
