@@ -7,8 +7,8 @@ ARG REQUIREMENTS=base
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/reconciler /opt/build
 COPY requirements/ /src/requirements/
-RUN /opt/build/bin/pip install --require-hashes -r /src/requirements/build.txt \
- && /opt/reconciler/bin/pip install --require-hashes -r /src/requirements/${REQUIREMENTS}.txt
+RUN /opt/build/bin/pip install --no-deps --require-hashes -r /src/requirements/build.txt \
+ && /opt/reconciler/bin/pip install --no-deps --require-hashes -r /src/requirements/${REQUIREMENTS}.txt
 COPY pyproject.toml README.md LICENSE /src/
 COPY reconciler/ /src/reconciler/
 RUN cd /src && /opt/build/bin/python -m hatchling build -t wheel -d /wheels \

@@ -62,7 +62,7 @@ requirements: $(VENV)/.dev ## compile the pinned requirement files anew
 	cd requirements && $(COMPILE) ../pyproject.toml -c dev.txt -o base.txt
 
 COMPILE := $(abspath $(PY)) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade \
-  --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+  --generate-hashes --no-strip-extras --no-annotate --no-header --no-emit-index-url --no-emit-find-links
 
 clean: ## remove environments, caches and build results
 	rm -rf $(VENV) .venvs .reconciler dist build htmlcov .coverage* .*_cache .hypothesis
@@ -72,17 +72,17 @@ $(VENV)/.build: requirements/build.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip >/dev/null
-	@$(PY) -m pip install --quiet --no-input --require-hashes -r requirements/build.txt
+	@$(PY) -m pip install --quiet --no-input --no-deps --require-hashes -r requirements/build.txt
 	@touch $@
 
 $(VENV)/.server: $(VENV)/.build requirements/server.txt pyproject.toml
 	@echo "installing (once) ..."
-	$(call install,--require-hashes -r requirements/server.txt)
+	$(call install,--no-deps --require-hashes -r requirements/server.txt)
 	$(call install,$(PROJECT))
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.build requirements/dev.txt pyproject.toml
 	@echo "installing what tests need (once) ..."
-	$(call install,--require-hashes -r requirements/dev.txt)
+	$(call install,--no-deps --require-hashes -r requirements/dev.txt)
 	$(call install,$(PROJECT))
 	@touch $@

@@ -51,7 +51,7 @@ def _install(folder: Path, requirements: Path) -> None:
     """Install by uv (2 s), or by pip (30 s), which may know of a registry that uv does not."""
     _run([sys.executable, "-m", "venv", str(folder)])
     python = str(folder / "bin" / "python")
-    hashed = ["--quiet", "--require-hashes", "-r", str(requirements)]
+    hashed = ["--quiet", "--no-deps", "--require-hashes", "-r", str(requirements)]
     uv = _uv()
     if uv and _runs([uv, "pip", "install", "--python", python, *hashed]):
         return

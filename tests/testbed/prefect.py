@@ -23,7 +23,7 @@ VERSIONS = {2: "2.20.26", 3: "3.8.8"}
 LABELS = {"2.20": 2, "3.x": 3}
 
 _SERVER_PROGRAM = Path(__file__).with_name("prefect_process.py")
-_START_SECONDS = 90
+_START_SECONDS = 180  # two cores may be busy with other servers
 _STOP_SECONDS = 15
 # The server keeps the key that encrypts secrets in memory; its row must not go under its feet.
 _KEPT_TABLES = {"alembic_version", "configuration"}

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -65,15 +66,25 @@ def test_requirements_are_pinned_by_hash():
         assert file.read_text().count("--hash=sha256:") >= len(starts), file
 
 
+def pins(name):
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    return dict(re.findall(r"^([a-z0-9._-]+)(?:\[.*\])?==(\S+)", text, re.MULTILINE))
+
+
 @pytest.mark.parametrize("name", ["base", "server", "build"])
-def test_each_environment_is_a_part_of_the_development_one(name):
+def test_all_environments_agree_on_versions(name):
     """So that `make up` and `make test` can share .venv."""
+    agreed = pins("dev")
+    assert {k: v for k, v in pins(name).items() if agreed.get(k, v) != v} == {}
 
-    def pins(which):
-        text = (ROOT / "requirements" / f"{which}.txt").read_text()
-        return set(re.findall(r"^([a-zA-Z0-9._-]+==\S+)", text, re.MULTILINE))
 
-    assert pins(name) - pins("dev") - {pin for pin in pins("build") if name == "build"} == set()
+@pytest.mark.parametrize("extra", ["dependencies", "server", "dev"])
+def test_the_pinned_files_know_every_dependency(extra):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"].get(extra, [])
+    names = {re.match(r"[A-Za-z0-9._-]+", each)[0].lower().replace("_", "-") for each in wanted}
+    file = {"dependencies": "base"}.get(extra, extra)
+    assert names - set(pins(file)) == set(), "run `make requirements`"
 
 
 @pytest.mark.parametrize(
@@ -135,6 +146,8 @@ def test_the_package_does_not_import_prefect():
     guilty = [
         file
         for file in ROOT.glob("reconciler/**/*.py")
-        if imports.search(re.sub(r"'''.*?'''|\"\"\".*?\"\"\"", "", file.read_text(), flags=re.DOTALL))
+        if imports.search(
+            re.sub(r"'''.*?'''|\"\"\".*?\"\"\"", "", file.read_text(), flags=re.DOTALL)
+        )
     ]
     assert guilty == []
