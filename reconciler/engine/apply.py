@@ -1,9 +1,9 @@
 """Carrying out a plan, level by level: write ahead, write, read back, remember."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -25,26 +25,17 @@ if TYPE_CHECKING:
 _LAST_WORDS = 15.0  # seconds for the last inventory write of an interrupted apply
 
 
-class Progress(Protocol):
-    """Hears how an apply goes on."""
-
-    def started(self, change: Change) -> None:
-        """A change is being carried out."""
-        ...
-
-    def ended(self, outcome: Outcome) -> None:
-        """A change has come to its end."""
-        ...
+Progress = Callable[[Outcome], None]
+"""Hears of each change's end."""
 
 
-class Silent:
+def silent(_outcome: Outcome) -> None:
     """Nobody listens."""
 
-    def started(self, change: Change) -> None:
-        """Say nothing."""
 
-    def ended(self, outcome: Outcome) -> None:
-        """Say nothing."""
+def held(plan: Plan) -> Report:
+    """Return the report of a plan that does nothing: all that differs is held back."""
+    return Report(plan, tuple(Outcome(c, Result.HELD, id=c.id) for c in plan.changes))
 
 
 async def apply(
@@ -53,7 +44,7 @@ async def apply(
     observed: Observed,
     access: Access,
     lease: Lease,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Report:
     """Do what a plan says, under a lease that is held.
 
@@ -65,7 +56,7 @@ async def apply(
         observed: what it was made of.
         access: the server, with the session of `observed`.
         lease: held.
-        progress: hears how it goes on.
+        progress: hears of each change's end.
 
     Raises:
         StalePlan: another apply changed the inventory since the plan was made: plan again.
@@ -75,7 +66,7 @@ async def apply(
         raise Refused(
             "a plan made with --no-secrets can't be applied", hint="plan again without it"
         )
-    run = _Apply(plan, desired, observed, access, lease, progress or Silent())
+    run = _Apply(plan, desired, observed, access, lease, progress)
     await run.refresh()
     with anyio.CancelScope() as scope:
         lease.on_lost(scope.cancel)
@@ -145,7 +136,10 @@ class _Apply:
         steps = [self._step(change) for change in changes if not self._skip(change)]
         await self._intend(steps)
         try:
-            await together(partial(self._carry_out, step) for step in steps)
+            again = replace(self._access.session, cache={})  # without memory
+            await together(
+                partial(carry_out, step, self._access, self._lease, again) for step in steps
+            )
             await self._read_back(steps)
         finally:
             # Also when interrupted: what was created must not be forgotten.
@@ -189,10 +183,6 @@ class _Apply:
         if intents:
             self._lease.check()
             await self._store.save(put=intents)
-
-    async def _carry_out(self, step: Step) -> None:
-        self._progress.started(step.change)
-        await carry_out(step, self._access, self._lease)
 
     async def _read_back(self, steps: Iterable[Step]) -> None:
         touched = {step.change.key: step for step in steps if step.touched}
@@ -265,7 +255,7 @@ class _Apply:
 
     def _end(self, outcome: Outcome) -> None:
         self._outcomes[outcome.change.key] = outcome
-        self._progress.ended(outcome)
+        self._progress(outcome)
 
     def report(self) -> Report:
         """Return what became of every change."""

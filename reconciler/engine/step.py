@@ -14,6 +14,7 @@ from reconciler.errors import (
     Refused,
     Transient,
 )
+from reconciler.kinds.base import Session
 from reconciler.model.desired import Declaration
 from reconciler.model.inventory import Entry
 from reconciler.model.live import Evidence, Live
@@ -95,8 +96,14 @@ class Step:
         return Outcome(self.change, result, self.error, self.remaining, self.id)
 
 
-async def carry_out(step: Step, access: Access, lease: Lease) -> None:
+async def carry_out(step: Step, access: Access, lease: Lease, again: Session) -> None:
     """Do one change; a failure becomes its fate.
+
+    Args:
+        step: the change.
+        access: the server.
+        lease: held.
+        again: a session that remembers nothing, for the second look before a delete.
 
     Raises:
         LeaseLost: nothing more may be written at all.
@@ -104,7 +111,7 @@ async def carry_out(step: Step, access: Access, lease: Lease) -> None:
     step.id = step.change.id
     try:
         if step.writes:
-            await _WRITERS[step.change.action](step, access, lease)
+            await _write(step, access, lease, again)
     except LeaseLost:
         raise
     except Transient as error:
@@ -113,6 +120,15 @@ async def carry_out(step: Step, access: Access, lease: Lease) -> None:
         step.fate, step.error = Fate.FAILED, _said(error)
     else:
         step.fate = Fate.DONE
+
+
+async def _write(step: Step, access: Access, lease: Lease, again: Session) -> None:
+    if step.change.action is Action.CREATE:
+        await _create(step, access, lease)
+    elif step.change.action is Action.DELETE:
+        await _delete(step, access, lease, again)
+    else:
+        await _update(step, access, lease)
 
 
 def _said(error: ReconcilerError) -> str:
@@ -175,14 +191,14 @@ async def _update(step: Step, access: Access, lease: Lease) -> None:
         raise NotFound("it was deleted meanwhile; the next run creates it") from error
 
 
-async def _delete(step: Step, access: Access, lease: Lease) -> None:
+async def _delete(step: Step, access: Access, lease: Lease, again: Session) -> None:
     """Delete, after another look: between plan and apply things may have come to depend on it."""
     key, session = step.change.key, access.session
     kind = access.kind(key)
     assert step.change.id is not None  # noqa: S101 - it writes
     assert step.evidence is not None  # noqa: S101 - no delete without
     try:
-        now = await kind.evidence(session, key, step.change.id)
+        now = await kind.evidence(again, key, step.change.id)
     except NotFound:
         return
     if not now.present:
@@ -205,11 +221,3 @@ def _grown(planned: Evidence, now: Evidence) -> str | None:
         return f"more would go with it ({'; '.join(now.cascades)})"
     taken = [what for id_, what in now.takes.items() if id_ not in planned.takes]
     return f"more would go with it ({'; '.join(taken)})" if taken else None
-
-
-_WRITERS = {
-    Action.CREATE: _create,
-    Action.UPDATE: _update,
-    Action.ADOPT: _update,
-    Action.DELETE: _delete,
-}
