@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LONGEST_MODULE = 400
 # Put together so that this file does not name what it forbids.
 FORBIDDEN = re.compile(
-    r"py" r"pi\.org|python" r"hosted|--(extra-)?index" r"-url[ =]|/wo" r"rk/|/tm" r"p/lab|/ro" r"ot/"
+    r"py" r"pi\.org|python" r"hosted|--(extra-)?index" r"-url[ =]|(?<!\w)/wo" r"rk/(main|shared)|/tm" r"p/lab"
     r"|arti" r"factory|--find" r"-links[ =]"
 )  # fmt: skip
 GROUPS = (settings.ConnectionSettings, settings.AgentSettings, settings.ServiceSettings)
