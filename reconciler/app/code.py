@@ -5,8 +5,13 @@ from pathlib import Path
 import anyio
 
 from reconciler.agent.code import Checkout
+from reconciler.errors import SourceUnavailable
 from reconciler.model.snapshot import Snapshot
+from reconciler.runtime.clock import Clock
+from reconciler.source.base import Source
 from reconciler.source.checkouts import Checkouts
+
+_ASK_SECONDS = 5.0
 
 
 class AppliedCode:
@@ -44,3 +49,43 @@ class AppliedCode:
     def in_use(self, paths: frozenset[Path]) -> None:
         """Take note of the checkouts that live runs refer to."""
         self._in_use = paths
+
+
+class FollowedCode:
+    """The newest commit of a source, for an agent that runs without a reconciler beside it.
+
+    The source is asked at each claim, though not more often than every few seconds; while its
+    remote is away, what was there last is served.
+    """
+
+    def __init__(self, source: Source, checkouts: Checkouts, clock: Clock) -> None:
+        self._source = source
+        self._served = AppliedCode(checkouts)
+        self._clock = clock
+        self._asked: float | None = None
+        self._turn = anyio.Lock()
+
+    async def checkout(self) -> Checkout | None:
+        """Return the newest commit's checkout.
+
+        Raises:
+            SourceError: it can't be read as given.
+            SourceUnavailable: the remote is away, and nothing was read before.
+        """
+        async with self._turn:
+            now = self._clock.monotonic()
+            if self._asked is None or now - self._asked > _ASK_SECONDS:
+                await self._refresh()
+                self._asked = now
+        return await self._served.checkout()
+
+    async def _refresh(self) -> None:
+        try:
+            await self._served.applied(await self._source.fetch())
+        except SourceUnavailable:
+            if await self._served.checkout() is None:
+                raise
+
+    def in_use(self, paths: frozenset[Path]) -> None:
+        """Take note of the checkouts that live runs refer to."""
+        self._served.in_use(paths)

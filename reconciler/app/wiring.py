@@ -56,13 +56,15 @@ class App:
             return DirectorySource(where.path)
         return GitSource(where.repo, where.ref, where.path, mirror_dir=self._mirrors)
 
-    async def load_options(self, where: Location, wishes: Wishes, *, offline: bool = False) -> LoadOptions:
+    async def load_options(
+        self, where: Location, wishes: Wishes, *, offline: bool = False
+    ) -> LoadOptions:
         """Return what loading manifests needs beside the tree."""
         policy = self._policy_source(where)
         return LoadOptions(
             environment=wishes.environment,
             secret_env=self.environ,
-            base_dir=None if where.repo else Path(where.path).resolve(),
+            base_dir=None if where.repo else _absolute(where.path),
             no_secrets=not wishes.secrets,
             policy_from=None if policy is None else await policy.fetch(),
             cache=ParseCache(),
@@ -98,6 +100,10 @@ class App:
         for _ in Path(tree.prefix).parts:
             top = top.parent
         return GitSource(str(top), where.policy_ref, tree.prefix, mirror_dir=self._mirrors)
+
+
+def _absolute(path: str) -> Path:
+    return Path(path).resolve()
 
 
 def holder_name() -> str:

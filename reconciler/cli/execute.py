@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import anyio
 
@@ -26,9 +26,9 @@ def execute(
         error = _first(group)
         if error is None:
             raise
-        return _fail(error)
+        _fail(error)
     except ReconcilerError as error:
-        return _fail(error)
+        _fail(error)
 
 
 def guarded(work: Callable[..., T], *args: Any) -> T:
@@ -36,10 +36,10 @@ def guarded(work: Callable[..., T], *args: Any) -> T:
     try:
         return work(*args)
     except ReconcilerError as error:
-        return _fail(error)
+        _fail(error)
 
 
-def _fail(error: ReconcilerError) -> Any:
+def _fail(error: ReconcilerError) -> NoReturn:
     from reconciler.cli.console import explain
 
     explain(error)

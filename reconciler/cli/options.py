@@ -1,8 +1,7 @@
 """Options that several commands share."""
 
-from dataclasses import replace
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -120,10 +119,7 @@ def location(
     return Location(path=folder or "" if repo else path, repo=repo, ref=ref, policy_ref=policy_ref)
 
 
-def wishes(env: str | None, target: list[str] | None, **more: object) -> Wishes:
-    """Make wishes of the options."""
-    made = Wishes(environment=env, targets=tuple(target or ()))
-    return replace(
-        made,
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in more.items() if v is not None},
-    )  # type: ignore[arg-type]
+def wishes(env: str | None, target: list[str] | None, **more: Any) -> Wishes:
+    """Make wishes of the options; those that were not given are left out."""
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in more.items() if v is not None}
+    return Wishes(environment=env, targets=tuple(target or ()), **given)

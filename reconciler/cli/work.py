@@ -36,7 +36,11 @@ class SavedPlan:
     def merge(self, where: Location, wishes: Wishes) -> tuple[Location, Wishes]:
         """Take location and wishes of the plan; what the command line says itself comes first."""
         location = self.location if where == Location() else where
-        kept = {name: value for name, value in asdict(wishes).items() if value != getattr(Wishes(), name)}
+        kept = {
+            name: value
+            for name, value in asdict(wishes).items()
+            if value != getattr(Wishes(), name)
+        }
         return location, Wishes(**{**asdict(self.wishes), **kept})
 
 
@@ -79,7 +83,11 @@ def begin(verbose: int) -> App:
 
     app = App.from_environment()
     service = app.settings.service
-    level = {0: "warning", 1: "info"}.get(verbose, "debug") if service.log_level == "info" else service.log_level
+    level = (
+        {0: "warning", 1: "info"}.get(verbose, "debug")
+        if service.log_level == "info"
+        else service.log_level
+    )
     logs.configure(level, service.log_format)
     return app
 
@@ -96,7 +104,10 @@ async def apply(where: Location, wishes: Wishes, consent: Consent, verbose: int)
     """Plan, ask, apply."""
     app = begin(verbose)
     if consent.saved is None and not consent.yes and not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask on", hint="look at `reconciler plan`, then apply with --yes")
+        raise UsageError(
+            "there is no terminal to ask on",
+            hint="look at `reconciler plan`, then apply with --yes",
+        )
     desired = await _desired(app, where, wishes)
     async with app.desk() as desk:
         planned = await pipeline.make_plan(desk, desired, wishes)
@@ -124,7 +135,7 @@ async def destroy(where: Location, wishes: Wishes, consent: Consent, verbose: in
         return await _carry_out(desk, planned, wishes, confirmed=True)
 
 
-async def validate(where: Location, wishes: Wishes, online: bool, verbose: int) -> Checked:  # noqa: FBT001
+async def validate(where: Location, wishes: Wishes, online: bool, verbose: int) -> Checked:
     """Check the manifests."""
     app = begin(verbose)
     try:
@@ -162,14 +173,20 @@ async def unlock(where: Location, wishes: Wishes, verbose: int) -> str | None:
         return await pipeline.unlock(desk, desired, wishes)
 
 
-async def _carry_out(desk: pipeline.Desk, planned: Planned, wishes: Wishes, *, confirmed: bool) -> Report:
+async def _carry_out(
+    desk: pipeline.Desk, planned: Planned, wishes: Wishes, *, confirmed: bool
+) -> Report:
     from reconciler.cli.progress import progress_bar
 
     with progress_bar(len(planned.plan.effective)) as progress:
-        return await pipeline.carry_out(desk, planned, wishes, progress=progress, confirmed=confirmed)
+        return await pipeline.carry_out(
+            desk, planned, wishes, progress=progress, confirmed=confirmed
+        )
 
 
-async def _desired(app: App, where: Location, wishes: Wishes, *, offline: bool = False) -> DesiredState:
+async def _desired(
+    app: App, where: Location, wishes: Wishes, *, offline: bool = False
+) -> DesiredState:
     options = await app.load_options(where, wishes, offline=offline)
     snapshot = await app.source(where).fetch()
     return await anyio.to_thread.run_sync(pipeline.read, snapshot, options, KINDS)
@@ -187,17 +204,23 @@ def _show_to_confirm(plan: Plan) -> None:
 
 
 async def _ask(question: str) -> None:
-    answer = await anyio.to_thread.run_sync(console.err().input, f"\n[bold]{question}[/] Only 'yes' is a yes: ")
+    answer = await anyio.to_thread.run_sync(
+        console.err().input, f"\n[bold]{question}[/] Only 'yes' is a yes: "
+    )
     if answer.strip().lower() != "yes":
         raise Refused("declined; nothing was changed")
 
 
 async def _type_name(name: str, typed: str | None) -> None:
     if typed is None:
-        question = f"\n[bold red]This can't be undone.[/] Type [bold]{name}[/] to delete all of it: "
+        question = (
+            f"\n[bold red]This can't be undone.[/] Type [bold]{name}[/] to delete all of it: "
+        )
         typed = await anyio.to_thread.run_sync(console.err().input, question)
     if typed.strip() != name:
-        raise Refused("the name does not match; nothing was deleted", hint=f"the inventory is called {name}")
+        raise Refused(
+            "the name does not match; nothing was deleted", hint=f"the inventory is called {name}"
+        )
 
 
 def show(plan: Plan, form: PlanFormat) -> None:
@@ -225,9 +248,16 @@ def show_problems(checked: Checked, form: str) -> None:
     """Show the result of a validation on stdout."""
     if form == "json":
         problems = [_problem_json(p) for p in checked.problems]
-        console.write(json.dumps({"valid": checked.valid, "resources": checked.resources, "problems": problems}, indent=2))
+        console.write(
+            json.dumps(
+                {"valid": checked.valid, "resources": checked.resources, "problems": problems},
+                indent=2,
+            )
+        )
     elif form == "github":
-        console.write("".join(_github(p) for p in checked.problems) or "::notice::all manifests are valid")
+        console.write(
+            "".join(_github(p) for p in checked.problems) or "::notice::all manifests are valid"
+        )
     else:
         for problem in checked.problems:
             console.out().print(console.problem_line(problem))
@@ -255,6 +285,7 @@ def _problem_json(problem: Problem) -> dict[str, Any]:
 
 def _github(problem: Problem) -> str:
     """Write a workflow command; `%`, line ends and in properties `:` and `,` are escaped."""
+
     def data(text: str) -> str:
         return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
@@ -287,9 +318,13 @@ def load(file: Path) -> SavedPlan:
     try:
         read = json.loads(file.read_text(encoding="utf-8"))
         made = read["made_with"]
-        wishes = {k: tuple(v) if isinstance(v, list) else v for k, v in made["wishes"].items()}
+        wishes: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in made["wishes"].items()
+        }
         return SavedPlan(str(read["digest"]), Location(**made["location"]), Wishes(**wishes))
     except OSError as error:
         raise UsageError(f"the plan can't be read: {error}") from None
     except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{file} is no saved plan", hint="make one with `reconciler plan --out FILE`") from None
+        raise UsageError(
+            f"{file} is no saved plan", hint="make one with `reconciler plan --out FILE`"
+        ) from None

@@ -133,9 +133,7 @@ async def make_destroy_plan(desk: Desk, desired: DesiredState, wishes: Wishes) -
     return await _plan(desk, nothing, replace(plan_options(wishes), destroy=True), wishes)
 
 
-async def _plan(
-    desk: Desk, desired: DesiredState, options: PlanOptions, wishes: Wishes
-) -> Planned:
+async def _plan(desk: Desk, desired: DesiredState, options: PlanOptions, wishes: Wishes) -> Planned:
     access = _access(desk, desired, wishes)
     conformed, observed = await observe(desired, access, options)
     plan = await anyio.to_thread.run_sync(build, conformed, observed, options)
@@ -172,20 +170,22 @@ async def carry_out(
     if not planned.plan.effective:
         return held(planned.plan)
     async with _lease(desk, planned.access.store.name, wishes) as lease:
-        fresh = await _still_right(desk, planned, wishes)
-        if confirmed:
-            require_same(fresh, planned.plan.digest)
-        return await apply(fresh.plan, fresh.desired, fresh.observed, fresh.access, lease, progress)
+        try:
+            return await _apply(planned, lease, progress)
+        except StalePlan:
+            if confirmed:
+                raise
+        # Another writer was at work between our look and our lease.
+        fresh = await _plan(desk, planned.declared, planned.options, wishes)
+        return await _apply(fresh, lease, progress)
 
 
-async def _still_right(desk: Desk, planned: Planned, wishes: Wishes) -> Planned:
-    """Plan again if another writer was at work between our look and our lease."""
-    loaded = await planned.access.store.load(
-        planned.declared.origin, take_over=planned.options.take_over
+async def _apply(planned: Planned, lease: Lease, progress: Progress) -> Report:
+    if not planned.plan.effective:
+        return held(planned.plan)
+    return await apply(
+        planned.plan, planned.desired, planned.observed, planned.access, lease, progress
     )
-    if loaded.inventory.entries == planned.observed.inventory.entries:
-        return planned
-    return await _plan(desk, planned.declared, planned.options, wishes)
 
 
 def _lease(desk: Desk, inventory: str, wishes: Wishes) -> Lease:

@@ -174,6 +174,9 @@ class AgentSettings(Group):
     queues: tuple[str, ...] = Field(
         (), description="Work queues to serve, as a JSON list; by default what the tree declares."
     )
+    match: tuple[str, ...] = Field(
+        (), description="Prefixes of names of work queues to serve, as a JSON list."
+    )
     limit: int | None = Field(None, ge=1, description="Most flow runs at a time.")
     poll_seconds: float = Field(5.0, gt=0, description="Time between two looks for due flow runs.")
     prefetch_seconds: float = Field(

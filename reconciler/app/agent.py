@@ -1,0 +1,100 @@
+"""Wiring of the agent half."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.agent.code import CodeProvider
+from reconciler.agent.loop import Agent
+from reconciler.agent.observer import AgentEvent
+from reconciler.agent.options import AgentOptions, connection_environment
+from reconciler.api.client import Api
+from reconciler.app.wiring import App
+from reconciler.infrastructure import Surroundings, launchers
+from reconciler.model.desired import DesiredState
+from reconciler.settings import AgentSettings, ConnectionSettings, flow_run_environment
+
+
+@dataclass(frozen=True, slots=True)
+class AgentListeners:
+    """Who is told what the agent does.
+
+    Attributes:
+        event: each thing that happens.
+        output: each line that a flow run with `stream_output` writes: (flow run id, line).
+    """
+
+    event: Callable[[AgentEvent], None]
+    output: Callable[[str, str], None]
+
+
+def agent_options(
+    settings: AgentSettings,
+    connection: ConnectionSettings,
+    declared: Callable[[], tuple[str, ...]] | None = None,
+    *,
+    run_once: bool = False,
+) -> AgentOptions:
+    """Translate settings into the agent's options."""
+    return AgentOptions(
+        name=settings.name,
+        host_dir=host_dir(),
+        pool=settings.pool,
+        queues=settings.queues,
+        match=settings.match,
+        declared=declared,
+        limit=settings.limit,
+        poll_seconds=settings.poll_seconds,
+        prefetch_seconds=settings.prefetch_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        grace_seconds=settings.grace_seconds,
+        lost_after_seconds=settings.lost_after_seconds,
+        run_once=run_once,
+        environment=connection_environment(connection),
+    )
+
+
+def make_agent(
+    app: App, api: Api, options: AgentOptions, code: CodeProvider, listeners: AgentListeners
+) -> Agent:
+    """Make an agent with a launcher of each infrastructure type."""
+    settings = app.settings.agent
+    surroundings = Surroundings(
+        state_dir=settings.state_dir,
+        host_dir=options.host_dir,
+        inherited=flow_run_environment(app.environ),
+        python=settings.python,
+        clock=app.clock,
+        output=listeners.output,
+    )
+    return Agent(
+        api,
+        options,
+        launchers(surroundings),
+        code=code,
+        clock=app.clock,
+        observe=listeners.event,
+    )
+
+
+def host_dir() -> Path:
+    """Return the folder that all agents of this host and user share until the next boot."""
+    return Path(tempfile.gettempdir()) / f"reconciler-{os.getuid()}"
+
+
+def declared_queues(desired: DesiredState | None, pool: str) -> tuple[str, ...]:
+    """Return the work queues of a pool that a tree's deployments name (DESIGN 7.1)."""
+    if desired is None:
+        return ()
+    if desired.policy.agent.queues is not None:
+        return desired.policy.agent.queues
+    found = {
+        queue
+        for key, declaration in desired.declarations.items()
+        if key.kind == "deployment"
+        and declaration.fields.get("work_pool_name") in (None, pool)
+        and isinstance(queue := declaration.fields.get("work_queue_name"), str)
+    }
+    return tuple(sorted(found))
