@@ -31,12 +31,16 @@ async def finish(
     if run is None:
         return _told(context, active, None, "was deleted")
     state = run.state
-    if run.cancelling:
+    # An engine answers SIGTERM by reporting a crash, 3.8.8 even over CANCELLING (tried).
+    overtaken = state.type == "CRASHED" and run.pid == handle.pid
+    if run.cancelling or (overtaken and active.stop.reason == Stop.CANCEL):
         state = await mark_cancelled(context, run)
     elif _unfinished(run, handle):
         # Its processes may outlive it; whoever retries the run must not meet them.
         await launcher.stop(handle, context.options.grace_seconds)
         state = await crash(context, run, _reason(active, ended))
+    elif overtaken and active.stop.reason == Stop.DRAIN:
+        state = await crash(context, run, _reason(active, ended), force=True)
     return _told(context, active, state)
 
 
@@ -48,11 +52,10 @@ async def mark_cancelled(context: Context, run: FlowRun) -> RunState:
     return _now(await propose(context.api, run.id, wanted, force=force), run)
 
 
-async def crash(context: Context, run: FlowRun, message: str) -> RunState:
+async def crash(context: Context, run: FlowRun, message: str, *, force: bool = False) -> RunState:
     """Set CRASHED with the reason that people need."""
-    return _now(
-        await propose(context.api, run.id, RunState("CRASHED", "Crashed", message=message)), run
-    )
+    wanted = RunState("CRASHED", "Crashed", message=message)
+    return _now(await propose(context.api, run.id, wanted, force=force), run)
 
 
 async def fail(context: Context, active: ActiveRun, error: NotLaunchable) -> None:
