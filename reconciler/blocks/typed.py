@@ -121,6 +121,7 @@ def _complaints(name: str, value: Value, error: ValidationError) -> Iterator[Com
             found.setdefault(path, []).append(detail)
     for path, details in found.items():
         words = " or ".join(dict.fromkeys(_explain(detail) for detail in details))
+        words = words.replace(" or must be ", " or ").replace(" or needs ", " or ")
         yield Complaint((name, *path), f"{'.'.join(map(str, (name, *path)))} {words}")
 
 
