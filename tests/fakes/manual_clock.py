@@ -1,0 +1,35 @@
+"""A clock that stands still until a test moves it; sleepers wake when their time has come."""
+
+from datetime import UTC, datetime, timedelta
+
+import anyio
+
+
+class ManualClock:
+    """Implements `reconciler.runtime.clock.Clock`."""
+
+    def __init__(self) -> None:
+        self._passed = 0.0
+        self._sleepers: list[tuple[float, anyio.Event]] = []
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self._passed)
+
+    def monotonic(self) -> float:
+        return 1000.0 + self._passed
+
+    async def sleep(self, seconds: float) -> None:
+        event = anyio.Event()
+        self._sleepers.append((self._passed + seconds, event))
+        await event.wait()
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass in small steps, so that everybody acts in the right order."""
+        end = self._passed + seconds
+        while self._passed < end:
+            self._passed = min(end, self._passed + 0.5)
+            for wake, event in self._sleepers:
+                if wake <= self._passed:
+                    event.set()
+            self._sleepers = [(w, e) for w, e in self._sleepers if w > self._passed]
+            await anyio.wait_all_tasks_blocked()
