@@ -121,5 +121,7 @@ def location(
 
 def wishes(env: str | None, target: list[str] | None, **more: Any) -> Wishes:
     """Make wishes of the options; those that were not given are left out."""
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in more.items() if v is not None}
+    given: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in more.items() if v is not None
+    }
     return Wishes(environment=env, targets=tuple(target or ()), **given)

@@ -50,7 +50,11 @@ def _change(change: Change, outcome: Outcome | None) -> Iterator[str]:
     for note in words.side_notes(change):
         yield f"    [dim]{escape(note)}[/]"
     for field in change.fields:
-        before, after = escape(words.value(field.before)), escape(words.value(field.after))
+        after = escape(words.value(field.after))
+        if change.action is Action.CREATE:
+            yield f"    {escape(field.path)}: [green]{after}[/]  [dim]{escape(str(field.source or ''))}[/]"
+            continue
+        before = escape(words.value(field.before))
         yield f"    {escape(field.path)}: [red]{before}[/] → [green]{after}[/]  [dim]{escape(words.field_note(field))}[/]"
     if outcome is not None:
         yield from _outcome(outcome)
