@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from reconciler.manifests.nodes import Content
 
-_MOST = 2_000_000  # values; about 500 bytes each
+_MOST = 1_000_000  # values; about 500 bytes each
 
 
 class ParseCache:

@@ -1,5 +1,6 @@
 """What each document of a file is: a kind of ours, somebody else's, or a mistake."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -53,9 +54,9 @@ class Reader:
             return  # Kubernetes and others: they have a `kind: Deployment` too
         elif "kind" in root.items:
             yield from self._named(file, root, root.items["kind"])
-        elif isinstance(root.value.get("deployments"), list):
+        elif _is_project(file, root):
             yield from self._project(file, root.items)
-        elif not _is_empty_project(file, root):
+        else:
             yield from self._inferred(file, root)
 
     def _named(self, file: str, root: Node, word: Entry) -> Iterator[Draft]:
@@ -64,7 +65,8 @@ class Reader:
             if kind.name == word.node.value:
                 yield Draft(file, root, kind)
                 return
-        written = str(word.node.value)
+        value = word.node.value
+        written = value if isinstance(value, str) else json.dumps(value)
         hint = did_you_mean(written, names, what="known kinds")
         place = word.mark.place(file)
         self.problems.append(Problem(place, f"unknown kind {written!r}", hint))
@@ -77,31 +79,48 @@ class Reader:
             yield Draft(file, root, found[0], shape)
         elif found:
             names = " and ".join(kind.name for kind in found)
-            self._report(file, root, f"this could be {names}", "add `kind:`", Severity.ERROR)
+            self._report(file, root, f"this could be {names}", "add `kind:`")
         else:
             self._report(file, root, "no known kind of document", _NOT_OURS, Severity.WARNING)
 
     def _project(self, file: str, entries: dict[str, Entry]) -> Iterator[Draft]:
-        items = entries["deployments"].node.items
         kind = next((kind for kind in self.kinds if kind.prefix == "deployment"), None)
-        if kind is None or not isinstance(items, list):
+        listed = entries.get("deployments")
+        if kind is None or listed is None or listed.node.value is None:
             return
-        for item in items:
-            if isinstance(item.items, dict):
-                yield Draft(file, _with_pull(item, item.items, entries.get("pull")), kind, PROJECT)
-            else:
-                self._report(
-                    file, item, "a deployment must be a mapping", "name: …", Severity.ERROR
-                )
+        if not isinstance(listed.node.items, list):
+            self._report(file, listed.node, "`deployments` must be a list", "- name: …")
+            return
+        for item in listed.node.items:
+            if not isinstance(item.items, dict):
+                self._report(file, item, "a deployment must be a mapping", "- name: …")
+            elif not _is_placeholder(item):
+                pull = entries.get("pull")
+                yield Draft(file, _with_pull(item, item.items, pull), kind, PROJECT)
 
-    def _report(self, file: str, node: Node, message: str, hint: str, severity: Severity) -> None:
+    def _report(
+        self,
+        file: str,
+        node: Node,
+        message: str,
+        hint: str,
+        severity: Severity = Severity.ERROR,
+    ) -> None:
         self.problems.append(Problem(node.mark.place(file), message, hint, severity))
 
 
-def _is_empty_project(file: str, root: Node) -> bool:
-    """A prefect.yaml that declares no deployment is no mistake: it may hold only build steps."""
-    name = file.rsplit("/", 1)[-1]
-    return name in {"prefect.yaml", "prefect.yml"} and root.value.get("deployments") is None
+def _is_project(file: str, root: Node) -> bool:
+    """Tell whether this is a `prefect.yaml`, whatever it is called."""
+    if file.rsplit("/", 1)[-1] in {"prefect.yaml", "prefect.yml"}:
+        return True
+    return isinstance(root.value.get("deployments"), list) and bool(
+        root.value.keys() & {"prefect-version", "pull", "build", "push"}
+    )
+
+
+def _is_placeholder(item: Node) -> bool:
+    """Tell whether an item is the empty form that `prefect init` writes."""
+    return item.value.get("name") is None and item.value.get("entrypoint") is None
 
 
 def _with_pull(item: Node, entries: dict[str, Entry], pull: Entry | None) -> Node:
@@ -110,8 +129,8 @@ def _with_pull(item: Node, entries: dict[str, Entry], pull: Entry | None) -> Nod
         return item
     return Node(
         item.mark,
-        {**item.value, "pull_steps": pull.node.value},
-        {**entries, "pull_steps": pull},
+        {**item.value, "pull": pull.node.value},
+        {**entries, "pull": pull},
         item.weight,
         item.dynamic or pull.node.dynamic,
     )

@@ -143,8 +143,6 @@ class _Loading:
         return Document(value, place, Places(draft.file, draft.node), draft.shape)
 
     def _secrets(self, choice: Choice) -> SecretReader:
-        if self.options.no_secrets:
-            return NoSecrets()
         providers: list[Provider] = []
         for index, source in enumerate(choice.policy.secrets):
             made = provider(source, self.options.secret_env, self.options.base_dir)
@@ -152,7 +150,7 @@ class _Loading:
                 self.problems.append(Problem(self.policy.at("secrets", index), *made))
             else:
                 providers.append(made)
-        return Secrets(providers)
+        return NoSecrets() if self.options.no_secrets else Secrets(providers)
 
     def warnings(self) -> tuple[Problem, ...]:
         """Return the warnings, in file order.

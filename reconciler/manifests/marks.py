@@ -24,6 +24,7 @@ _TAG = "tag:yaml.org,2002:"
 _CORE = {_TAG + name for name in ("str", "int", "float", "bool", "null", "map", "seq", "timestamp")}
 _CHARACTERS_A_WEIGHT = 64  # a long text repeated by aliases costs memory like many values
 _LARGEST_INTEGER = 2**63
+_MOST_FLAWS = 100  # of one file: more help nobody
 _LONGEST_NUMBER = 100  # 1:1:1:… is one number to base 60: a megabyte of it would take for ever
 _UNQUOTED = 'put text with {{ … }} in quotes: "{{ … }}"'
 
@@ -177,14 +178,14 @@ class _Composer:
             return node.value
         written = getattr(event, "value", None)
         hint = _UNQUOTED if written is None else f'write it in quotes: "{written}"'
-        self.flaws.append(Flaw(_mark(event), f"a key must be text, not {_word(node.value)}", hint))
+        self._flaw(Flaw(_mark(event), f"a key must be text, not {_word(node.value)}", hint))
         return None
 
     def _enter(self, entries: dict[str, Entry], name: str, entry: Entry) -> None:
         if name in entries:
             message = f"the key {_short(name)} stands twice in one mapping"
             first = entries[name].mark
-            self.flaws.append(Flaw(entry.mark, message, "remove one of them", first))
+            self._flaw(Flaw(entry.mark, message, "remove one of them", first))
         else:
             entries[name] = entry
 
@@ -192,7 +193,7 @@ class _Composer:
         nodes = node.items if isinstance(node.items, list) else [node]
         if all(isinstance(inner.items, dict) for inner in nodes):
             return nodes
-        self.flaws.append(
+        self._flaw(
             Flaw(_mark(event), "<< merges a mapping or a list of mappings", "as in <<: *defaults")
         )
         return []
@@ -214,18 +215,21 @@ class _Composer:
             return event.value
         try:
             return construct(event.value)
-        except (ValueError, KeyError, OverflowError):
+        except (ValueError, LookupError, OverflowError):  # PyYAML lets all of them out
             word = tag.removeprefix(_TAG)
             message = f"{_short(event.value)} is no {word} that JSON and Prefect can hold"
-            self.flaws.append(Flaw(_mark(event), message, "write it in quotes if it is text"))
+            self._flaw(Flaw(_mark(event), message, "write it in quotes if it is text"))
             return None
 
     def _check_tag(self, event: Any) -> None:
         if event.tag is not None and event.tag != "!" and event.tag not in _CORE:
             shown = event.tag.replace(_TAG, "!!")
-            self.flaws.append(
-                Flaw(_mark(event), f"the tag {_short(shown)} is not allowed", "remove it")
-            )
+            self._flaw(Flaw(_mark(event), f"the tag {_short(shown)} is not allowed", "remove it"))
+
+    def _flaw(self, flaw: Flaw) -> None:
+        self.flaws.append(flaw)
+        if len(self.flaws) >= _MOST_FLAWS:
+            raise _Stop(Flaw(flaw.mark, "too many problems: the rest of the file was not read"))
 
     def _add(self, event: Any, weight: int) -> None:
         self.weight += weight

@@ -90,24 +90,33 @@ class Content:
 
 
 class Places(Mapping[Path, Place]):
-    """The places of a document by path, looked up in its nodes when asked for."""
+    """The places of a document by path: single ones are looked up, all of them only when asked for."""
 
     def __init__(self, file: str, root: Node) -> None:
         self._file = file
         self._root = root
+        self._all: dict[Path, Place] | None = None
 
     def __getitem__(self, path: Path) -> Place:
+        if self._all is not None:
+            return self._all[path]
         mark, node = self._root.mark, self._root
         for step in path:
             mark, node = _step(node, step)
         return mark.place(self._file)
 
     def __iter__(self) -> Iterator[Path]:
-        yield ()
-        yield from _paths(self._root, ())
+        return iter(self._each())
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self._each())
+
+    def _each(self) -> dict[Path, Place]:
+        if self._all is None:
+            found = _marks(self._root, ())
+            self._all = {(): self._root.mark.place(self._file)}
+            self._all.update((path, mark.place(self._file)) for path, mark in found)
+        return self._all
 
 
 def _step(node: Node, step: str | int) -> tuple[Mark, Node]:
@@ -119,15 +128,16 @@ def _step(node: Node, step: str | int) -> tuple[Mark, Node]:
     raise KeyError(step)
 
 
-def _paths(node: Node, path: Path) -> Iterator[Path]:
-    for step, inner in _parts(node):
-        yield (*path, step)
-        yield from _paths(inner, (*path, step))
+def _marks(node: Node, path: Path) -> Iterator[tuple[Path, Mark]]:
+    for step, mark, inner in _parts(node):
+        yield (*path, step), mark
+        yield from _marks(inner, (*path, step))
 
 
-def _parts(node: Node) -> Iterator[tuple[str | int, Node]]:
+def _parts(node: Node) -> Iterator[tuple[str | int, Mark, Node]]:
     if isinstance(node.items, dict):
         for key, entry in node.items.items():
-            yield key, entry.node
+            yield key, entry.mark, entry.node
     else:
-        yield from enumerate(node.items or ())
+        for index, item in enumerate(node.items or ()):
+            yield index, item.mark, item

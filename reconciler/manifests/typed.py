@@ -4,12 +4,25 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from reconciler.model.near import did_you_mean
 from reconciler.model.places import Place
 from reconciler.model.problems import Problem
 
 At = Callable[..., Place]
+
+_WORDS = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "model_type": "a mapping",
+    "string_type": "text",
+    "tuple_type": "a list",
+}
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], at: At) -> Iterator[Problem]:
@@ -29,11 +42,18 @@ def problems_of(error: ValidationError, model: type[BaseModel], at: At) -> Itera
             yield Problem(at(*path), f"unknown key {key!r}", did_you_mean(key, inside))
             continue
         hint = str(inside.get(path[-1], {}).get("description", "")) if path else ""
-        if found["type"] == "missing":
-            yield Problem(at(*path[:-1]), f"`{_dotted(path)}` is missing", hint or None)
-        else:
-            message = found["msg"].replace("Input should", "should").replace("Value error, ", "")
-            yield Problem(at(*path), f"`{_dotted(path)}` {message}", hint or None)
+        missing = found["type"] == "missing"
+        yield Problem(at(*path[:-1] if missing else path), _message(found), hint or None)
+
+
+def _message(found: ErrorDetails) -> str:
+    word = _WORDS.get(found["type"])
+    said = f"must be {word}" if word else found["msg"].removeprefix("Value error, ")
+    said = said.replace("Input should", "must").replace("String should", "must")
+    where = _dotted(found["loc"])
+    if found["type"] == "missing":
+        said = "is missing"
+    return f"`{where}` {said}" if where else said
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:

@@ -80,7 +80,7 @@ class Policy(_Frozen):
     name: str = Field(
         min_length=1,
         pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
-        description="The inventory is name + environment.",
+        description="Lower-case letters, digits, dashes; the inventory is name + environment.",
     )
     prune: Prune = Prune()
     drift: Literal["heal", "report"] = "heal"
