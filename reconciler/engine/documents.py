@@ -107,8 +107,15 @@ class Records:
             return None
         return Record.of(answer)
 
-    async def create(self, name: str, data: Mapping[str, Any]) -> Record:
-        """Create a document.
+    async def create(
+        self, name: str, data: Mapping[str, Any], *, repeat: Repeat = Repeat.NEVER
+    ) -> Record:
+        """Create a document. Names are unique: a repeated POST never makes a second one.
+
+        Args:
+            name: of the document.
+            data: of the document.
+            repeat: `SAFE` where `AlreadyExists` may as well mean our own, earlier try.
 
         Raises:
             AlreadyExists: the name is taken.
@@ -122,7 +129,7 @@ class Records:
             "block_type_id": self._type_ids[0],
             "block_schema_id": self._type_ids[1],
         }
-        return Record.of(await self._api.post("/block_documents/", body))
+        return Record.of(await self._api.post("/block_documents/", body, repeat=repeat))
 
     async def replace(self, record: Record, data: Mapping[str, Any]) -> None:
         """Write a document's data, whole.

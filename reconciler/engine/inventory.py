@@ -13,10 +13,10 @@ from typing import Any
 
 import anyio
 
-from reconciler.api.client import Api
+from reconciler.api.client import Api, Repeat
 from reconciler.engine.documents import INVENTORY_TYPE, Form, Record, Records
 from reconciler.errors import (
-    AnswerLost,
+    AlreadyExists,
     Forbidden,
     ForeignInventory,
     NotFound,
@@ -241,8 +241,9 @@ class InventoryStore:
                 return
         name = record_name(self.name, f"{shard:x}")
         try:
-            self._shards[shard] = await self._records.create(name, document)
-        except AnswerLost:
+            # We hold the lease: whatever bears the name is an earlier try of ours.
+            self._shards[shard] = await self._records.create(name, document, repeat=Repeat.SAFE)
+        except AlreadyExists:
             made = await self._records.named(name)
             if made is None:
                 raise
