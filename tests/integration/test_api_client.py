@@ -59,7 +59,7 @@ async def test_missing_objects_are_not_found(server):
 
 async def test_wrong_requests_are_rejected_with_the_servers_reason(server):
     async with connected(server.url) as api:
-        with pytest.raises(errors.Rejected, match="(?i)foo: extra") as caught:
+        with pytest.raises(errors.Rejected, match=r"(?i)foo: extra") as caught:
             await api.post("/variables/", {"name": "a", "value": "hush", "foo": 1})
         assert caught.value.status == 422
         assert "hush" not in str(caught.value)
