@@ -15,7 +15,7 @@ from reconciler.api import block_usage, blocks
 from reconciler.api.block_usage import BlockUsage, RunCounts
 from reconciler.blocks import foreign
 from reconciler.blocks.base import BlockSettings
-from reconciler.blocks.concealed import starred
+from reconciler.blocks.concealed import conceal, starred
 from reconciler.blocks.data import normalise, secret_paths
 from reconciler.blocks.declare import OWN_TYPES, PREFIX, starred_problem
 from reconciler.blocks.document import editor_schema, parse, recognises
@@ -62,11 +62,12 @@ class Block:
     ) -> tuple[Declaration, tuple[Problem, ...]]:
         """Judge the data by the server's schema and normalise it."""
         slug = declaration.key.parts[0]
-        fields = await _schema_for(session, declaration.key)
-        if fields is None and settings_of(slug) is None:
+        registered = await _registered(session, slug)
+        if registered is None and settings_of(slug) is None:
             return declaration, (_unknown_type(declaration, session),)
+        fields = {} if registered is None else registered.fields
         data = _data(declaration.fields)
-        problems = tuple(_misfits(declaration, data, fields or {}))
+        problems = tuple(_misfits(declaration, data, fields))
         if problems:
             return declaration, problems
         made = {DATA: normalise(slug, data, fields)}
@@ -202,27 +203,22 @@ def _new_type(model: type[BlockSettings], checksums: Mapping[str, str]) -> block
     )
 
 
-async def _schema_for(session: Session, key: Key) -> Mapping[str, Any] | None:
-    """Return the schema to judge a block by: its own document's, else that of new documents."""
-    own: Mapping[str, Any] | None = session.cache.get((PREFIX, "schema", key))
-    if own is not None:
-        return own
-    found = await _registered(session, key.parts[0])
-    return None if found is None else found.fields
-
-
 def _live(document: blocks.BlockDocument, session: Session) -> Live:
     key = Key.of(PREFIX, document.slug, document.name)
     session.index.add(key, document.id)
-    session.cache[PREFIX, "schema", key] = document.schema
     data: dict[str, Value] = {
         **document.data,
         **{name: _reference(target) for name, target in document.references.items()},
     }
+    # Where a declaration was judged, the same schema counts for both sides, although an older
+    # document keeps its own; what the server masks goes by that one.
+    judged: Registered | None = session.cache.get((PREFIX, "type", document.slug))
+    fields = document.schema if judged is None else judged.fields
+    normal = normalise(document.slug, data, fields)
     return Live(
         key=key,
         id=document.id,
-        fields={DATA: normalise(document.slug, data, document.schema)},
+        fields={DATA: conceal(normal, document.schema.get("secret_fields") or ())},
         created=document.created,
         updated=document.updated,
     )
