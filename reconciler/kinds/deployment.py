@@ -59,7 +59,7 @@ from reconciler.model.keys import Key
 from reconciler.model.live import Evidence, Live
 from reconciler.model.problems import Problem
 from reconciler.model.rules import KindRules
-from reconciler.model.schedules import align
+from reconciler.model.schedules import align, endless
 from reconciler.model.server import ServerFacts
 from reconciler.model.values import Fields, Ref, Value
 
@@ -214,17 +214,21 @@ def _inline(document: Document, reading: Reading, key: Key) -> Parsed:
 
 
 def _schedule_problems(declaration: Declaration, facts: ServerFacts) -> list[Problem]:
-    found = {
-        key
-        for schedule in _list(declaration.fields.get("schedules"))
-        for key in _SCHEDULE_FIELDS_V3
-        if schedule.get(key)
-    }
+    """Return what 2.20 can't do with the schedules."""
+    schedules = _list(declaration.fields.get("schedules"))
     place = declaration.at("schedules")
-    return [
+    problems = [
         Problem(place, f"{facts} can't hold {key} of a schedule", "remove it")
-        for key in sorted(found)
+        for key in sorted(_SCHEDULE_FIELDS_V3)
+        if any(schedule.get(key) for schedule in schedules)
     ]
+    if any(endless(schedule) for schedule in schedules):
+        # It answers nothing else meanwhile (Prefect 2.20.26: tried).
+        message = f"{facts} would count every second since 2020 for this rrule"
+        problems.append(
+            Problem(place, message, "use an interval, or begin it with a recent DTSTART")
+        )
+    return problems
 
 
 def _list(value: Value) -> list[Mapping[str, Any]]:

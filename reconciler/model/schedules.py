@@ -174,3 +174,9 @@ def _period(rule: str) -> float:
     if unit is None or "COUNT" in words:
         return float("inf")
     return unit * int(words.get("INTERVAL", "1"))
+
+
+def endless(schedule: Schedule) -> bool:
+    """Tell whether a rule counts seconds from Prefect's own start, the year 2020."""
+    rule = str(schedule.get("rrule") or "").upper()
+    return "FREQ=SECONDLY" in rule and "DTSTART" not in rule

@@ -1,0 +1,144 @@
+"""No due run is lost and none runs twice when a deployment is written, on both server versions."""
+
+import itertools
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.integration.deployments import (
+    KEY,
+    KIND,
+    create,
+    declare,
+    differing,
+    session_with,
+    update,
+)
+from tests.testbed import seed
+
+pytestmark = pytest.mark.anyio
+
+MINUTE = [{"interval": 60, "anchor_date": "2024-01-01T00:00:00Z"}]
+HALF = [{"interval": 30, "anchor_date": "2024-01-01T00:00:00Z"}]
+PARIS = [{"interval": 60, "anchor_date": "2024-01-01T00:00:00Z", "timezone": "Europe/Paris"}]
+
+
+def runs_of(server, id_):
+    with server.client() as client:
+        runs = seed.listing(client, "flow_runs", deployments={"id": {"any_": [id_]}})
+    return [run for run in runs if run["state_type"] != "CANCELLED"]
+
+
+def moments(runs):
+    return Counter(moment(run) for run in runs)
+
+
+def moment(run):
+    return datetime.fromisoformat(run["expected_start_time"]).astimezone(UTC)
+
+
+async def late_due_and_claimed(server, session, schedules=MINUTE):
+    """Make a deployment with an overdue run, a run claimed ahead, one that runs, and future ones."""
+    live = await create(session, schedules=schedules)
+    start = datetime.now(UTC) - timedelta(minutes=5)
+    with server.client() as client:
+        body = {"start_time": start.isoformat(), "min_time": 600, "max_runs": 100}
+        seed.request(client, "POST", f"/deployments/{live.id}/schedule", body)
+        runs = sorted(runs_of(server, live.id), key=moment)
+        now = datetime.now(UTC)
+        overdue = [run for run in runs if moment(run) < now]
+        ahead = [run for run in runs if moment(run) > now + timedelta(seconds=5)]
+        assert len(overdue) >= 4
+        seed.set_state(client, overdue[0]["id"], "COMPLETED")
+        seed.set_state(client, overdue[1]["id"], "RUNNING")
+        seed.set_state(client, overdue[2]["id"], "PENDING")
+        seed.set_state(client, ahead[0]["id"], "PENDING")
+    return live, runs
+
+
+CHANGES = [
+    ("one field", MINUTE, {"description": "new"}),
+    ("a re-POST on 2.20", MINUTE, {"pull_steps": [{"a": {}}]}),
+    (
+        "a re-POST on both",
+        MINUTE,
+        {"parameters": {"n": {"__prefect_kind": "jinja", "template": "1"}}},
+    ),
+    ("the schedules, other timezone", MINUTE, {"schedules": PARIS}),
+    ("the schedules, more often", MINUTE, {"schedules": HALF}),
+]
+
+
+@pytest.mark.parametrize(("what", "before", "fields"), CHANGES)
+async def test_no_due_run_is_lost_and_none_runs_twice(server, what, before, fields):
+    async with session_with(server) as session:
+        live, old = await late_due_and_claimed(server, session)
+        declared = await declare(session, **{"schedules": before, **fields})
+        await update(session, live, differing(declared.fields, live))
+
+        now = runs_of(server, live.id)
+        assert not [m for m, count in moments(now).items() if count > 1]
+        due = {moment(run) for run in old if moment(run) <= datetime.now(UTC)}
+        assert due <= moments(now).keys()
+        states = {moment(run): run["state_type"] for run in now}
+        by_hand = sorted(old, key=moment)
+        assert [states[moment(run)] for run in by_hand[:3]] == ["COMPLETED", "RUNNING", "PENDING"]
+        future = sorted(m for m in moments(now) if m > datetime.now(UTC))
+        assert states[future[0]] == "PENDING" or states[future[1]] == "PENDING"
+        step = timedelta(seconds=30 if fields.get("schedules") == HALF else 60)
+        assert {b - a for a, b in itertools.pairwise(future)} == {step}
+
+
+async def test_runs_of_other_deployments_stay(server):
+    async with session_with(server) as session:
+        live = await create(session, schedules=MINUTE)
+        with server.client() as client:
+            other = seed.deployment(
+                client, "other", schedules=[{"schedule": {"interval": 60}, "active": True}]
+            )
+            seed.request(client, "POST", f"/deployments/{other['id']}/schedule", {})
+        before = {run["id"] for run in runs_of(server, other["id"])}
+        assert before
+        await update(session, live, {"description": "x"})
+        assert {run["id"] for run in runs_of(server, other["id"])} >= before
+
+
+async def test_a_new_deployment_has_its_runs_at_once(server):
+    async with session_with(server) as session:
+        live = await create(session, schedules=MINUTE)
+        assert runs_of(server, live.id)
+
+
+async def test_a_paused_deployment_gets_no_runs(server):
+    async with session_with(server) as session:
+        live = await create(session, schedules=MINUTE, paused=True)
+        assert not runs_of(server, live.id)
+        await update(session, live, {"description": "x"})
+        assert not runs_of(server, live.id)
+
+
+async def test_pausing_removes_future_runs_and_resuming_brings_them(server):
+    async with session_with(server) as session:
+        live = await create(session, schedules=MINUTE)
+        paused, _ = await update(session, live, {"paused": True})
+        assert not runs_of(server, live.id)
+        await update(session, paused, {"paused": False})
+        assert runs_of(server, live.id)
+
+
+async def test_an_overdue_run_keeps_its_name_and_key(prefect2):
+    """2.20 deletes it with the write; it is made again, and the scheduler makes no second one."""
+    async with session_with(prefect2) as session:
+        live, old = await late_due_and_claimed(prefect2, session)
+        late = sorted(old, key=moment)[3]
+        await update(session, live, {"description": "x"})
+        again = next(run for run in runs_of(prefect2, live.id) if moment(run) == moment(late))
+        assert (again["name"], again["idempotency_key"]) == (late["name"], late["idempotency_key"])
+        with prefect2.client() as client:
+            body = {"start_time": late["expected_start_time"], "max_runs": 1}
+            seed.request(client, "POST", f"/deployments/{live.id}/schedule", body)
+        assert moments(runs_of(prefect2, live.id))[moment(late)] == 1
+        live = await KIND.read(session, KEY, live.id)
+        await update(session, live, {"description": "y"})
+        assert moments(runs_of(prefect2, live.id))[moment(late)] == 1
