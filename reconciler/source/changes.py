@@ -1,6 +1,7 @@
 """The door to watchfiles: tells when a directory changed; and when a file is really gone."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from reconciler.source.base import Source
 
 _QUIET_MS = 50  # editors write in bursts: wait for this long a pause, but no longer than _BURST_MS
 _BURST_MS = 400
+_LOOK_MS = 500  # how often the directory itself is looked after; no stop takes longer either
 _GONE_AFTER = 2.0  # DESIGN 6.7
 _LOOK_AGAIN = 0.25
 _PATIENCE = 10.0
@@ -22,30 +24,55 @@ _NOISE = frozenset({"__pycache__", "node_modules"})
 async def changes(path: Path) -> AsyncIterator[None]:
     """Yield each time when something below a directory changed, bursts as one.
 
-    Dot folders (`.git`, `.venv`) and caches are not looked at, since no manifest is in them.
+    Dot folders (`.git`, `.venv`) and caches are not looked at, since no manifest is in them. A
+    directory that is replaced by another of its name is watched on.
 
     Raises:
-        SourceError: the directory is gone or the system can watch no more files.
+        SourceError: the directory is gone, or the system can watch no more files.
     """
-    root = path.resolve()  # noqa: ASYNC240 - one system call, before anything is awaited
+    while True:
+        root = path.resolve()  # noqa: ASYNC240 - one system call
+        identity = _identity(root)
+        async with aclosing(_watch(root)) as told:
+            async for changed in told:
+                if changed:
+                    yield
+                if _identity(root) != identity:
+                    break
+        yield
+
+
+async def _watch(root: Path) -> AsyncGenerator[bool]:
+    """Yield True after changes, and False every few seconds without any."""
 
     def matters(_change: Change, changed: str) -> bool:
         return _matters(Path(changed), root)
 
     try:
-        async for _ in awatch(
+        async for found in awatch(
             root,
             watch_filter=matters,
             debounce=_BURST_MS,
             step=_QUIET_MS,
+            rust_timeout=_LOOK_MS,
+            yield_on_timeout=True,
             ignore_permission_denied=True,
         ):
-            yield
+            yield bool(found)
     except OSError as error:
         raise SourceError(
-            f"{path} can't be watched: {error.strerror or error}",
-            hint="check that it exists, and the limit fs.inotify.max_user_watches",
+            f"{root} can't be watched: {error.strerror or error}",
+            hint="look at the limit fs.inotify.max_user_watches",
         ) from None
+
+
+def _identity(root: Path) -> tuple[int, int]:
+    """Tell directories of one name apart. A watch on a missing one would be silent for ever."""
+    try:
+        found = root.stat()
+    except OSError as error:
+        raise SourceError(f"{root} can't be watched: {error.strerror}") from None
+    return found.st_dev, found.st_ino
 
 
 def _matters(changed: Path, root: Path) -> bool:

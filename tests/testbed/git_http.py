@@ -74,15 +74,20 @@ class GitHttpServer:
         self._thread.start()
         return self
 
+    def stop(self) -> None:
+        """Stop serving; the port is closed afterwards. Stopping twice is fine."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.stop()
 
 
 def _handler_of(server: GitHttpServer) -> type[BaseHTTPRequestHandler]:

@@ -66,6 +66,9 @@ _CONFIG = (
 )
 
 
+_NOT_FOUND = 127  # what env(1) says of a missing program
+
+
 class GitFailed(Exception):  # noqa: N818 - a fact inside this package; users get a classified error
     """A git command ended with an error.
 
@@ -116,6 +119,8 @@ class Git:
             status, out, err = self._execute(args, istream=given, timeout=timeout)
         if status and timeout and err.startswith("Timeout: "):  # GitPython's words for a kill
             err = f"no answer within {timeout:g} seconds"
+        if status == _NOT_FOUND:
+            raise _missing()
         if status:
             raise GitFailed(status, err)
         return out
@@ -169,5 +174,9 @@ def _gitpython() -> Any:
     try:
         import git  # noqa: PLC0415
     except ImportError:
-        raise SourceError("git is not installed", hint="install git 2.30 or later") from None
+        raise _missing() from None
     return git
+
+
+def _missing() -> SourceError:
+    return SourceError("git is not installed", hint="install git 2.34 or later")

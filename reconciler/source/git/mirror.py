@@ -79,7 +79,9 @@ class Mirror:
         return self._commit_of(_kept(ref)) if self.path.is_dir() else None
 
     def roots(self, commit: str) -> tuple[str, ...]:
-        """Return the root commits of a commit's history, sorted."""
+        """Return the root commits of a commit's history, sorted; none if it is cut (shallow)."""
+        if self.local.run("rev-parse", "--is-shallow-repository").strip() == b"true":
+            return ()
         out = self.local.run("rev-list", "--max-parents=0", commit, "--")
         return tuple(sorted(out.decode().split()))
 
@@ -131,7 +133,13 @@ class Mirror:
         return found
 
     def _transfer(self, *refspecs: str) -> None:
-        options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules")
+        options = (
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-recurse-submodules",
+            "--update-shallow",  # a repository by path may be shallow itself, as in CI
+        )
         self._speak("fetch", *options, "--", self._address.url, *refspecs, timeout=_FETCH_SECONDS)
 
     def _speak(self, *args: str, timeout: float = _ASK_SECONDS) -> bytes:

@@ -66,7 +66,9 @@ class GitSource:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         try:
-            return await anyio.to_thread.run_sync(work)
+            # A slow remote must not hold up a stop. What goes on in the thread ends by itself
+            # and harms nothing: git's changes are atomic, and the mirror is locked.
+            return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
         except GitFailed as failure:
             raise SourceError(
                 f"the mirror of {self._address.shown} is damaged: {reason(failure)}",
