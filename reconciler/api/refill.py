@@ -69,20 +69,23 @@ async def look(api: Api, id_: str, *, scheduled: bool, new_keys: bool) -> Seen:
     return Seen(since, overdue, known)
 
 
-async def refill(api: Api, id_: str, seen: Seen, *, active: bool) -> None:
+async def refill(api: Api, id_: str, seen: Seen, *, paused: bool, active: bool) -> None:
     """Give a deployment its runs back.
 
     Args:
         api: the client.
         id_: of the deployment.
         seen: by `look`.
-        active: it has an active schedule now, and isn't paused. If not, runs that the write has
-            deleted stay deleted, as Prefect itself does it when a deployment is paused.
+        paused: it is paused now; then what the write has deleted stays deleted, as Prefect itself
+            does it when a deployment is paused.
+        active: it has an active schedule now.
     """
-    if not active:
+    if paused:
         return
     for run in seen.overdue:
         await _again(api, id_, run)
+    if not active:
+        return
     body = {"start_time": seen.since.isoformat()}
     await api.post(f"/deployments/{id_}/schedule", body, repeat=Repeat.SAFE)
     if seen.known:

@@ -348,6 +348,7 @@ async def _ensure_pool(session: Session, pool: Value) -> None:
 async def _refill(session: Session, id_: str, seen: refill.Seen, fields: Fields) -> None:
     """Refill, also while we are being stopped: the write is done, its runs are missing."""
     schedules = _list(fields.get("schedules"))
-    active = not fields.get("paused") and any(item.get("active", True) for item in schedules)
+    active = any(item.get("active", True) for item in schedules)
     with anyio.move_on_after(_REFILL_SECONDS, shield=True):
-        await refill.refill(session.api, id_, seen, active=active)
+        paused = bool(fields.get("paused"))
+        await refill.refill(session.api, id_, seen, paused=paused, active=active)

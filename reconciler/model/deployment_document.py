@@ -44,6 +44,7 @@ _NULL_MEANS_UNSAID = {
     "work_queue_name",
     "work_pool_name",
 }
+_TEMPLATE = ("name", "flow_name", "entrypoint")  # all null in what `prefect init` writes
 _REFUSED = "/%&><"  # by servers, partly with 500 and a reset connection (facts)
 _ENTRYPOINT = re.compile(r"[^:]+\.py:[^:\s]+|[A-Za-z_]\w*(\.[A-Za-z_]\w*)+(:[A-Za-z_]\w*)?")
 _SLUG = re.compile(r"[a-z0-9-]+")
@@ -95,6 +96,9 @@ class Reading:
 def read_document(document: Document) -> Reading:
     """Read a document of any of the three shapes; every problem ends up in the findings."""
     reading = Reading(Findings(document))
+    if document.shape == PREFECT_YAML and not any(document.value.get(k) for k in _TEMPLATE):
+        reading.findings.warn((), "a deployment without name, flow and entrypoint is passed over")
+        return reading
     reading.key = _key(document, reading.findings)
     for name, value, path in _flat(document, reading.findings):
         _read_field(reading, name, value, path)
