@@ -23,6 +23,8 @@ _GIT = b".git"
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A named pipe would block the open; what is opened is checked to be a regular file.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# Gone, a link, a pipe or socket, no folder any more.
+_REPLACED = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,12 @@ class _Found:
     passed_over: list[tuple[str, str]] = field(default_factory=list)
     whole: bool = True
 
-    def unreadable(self, path: bytes, error: OSError) -> None:
+    def failed(self, path: bytes, error: OSError) -> None:
+        """Note what can't be read; what was listed and is something else by now is a change."""
+        if error.errno in _REPLACED:
+            raise _changed(show(path)) from None
         self.whole = False
-        self.passed_over.append((show(path), f"can't be read: {error.strerror}"))
+        self.passed_over.append((show(path) or ".", f"can't be read: {error.strerror}"))
 
 
 def scan(root: Path, rules: Rules) -> Listing:
@@ -94,12 +99,8 @@ def _visit(top: int, folder: bytes, rules: Rules, found: _Found) -> list[bytes]:
                 found.passed_over.append((show(folder), NESTED))
                 return []
             return _sort_in(handle, folder, listed, rules, found)
-    except FileNotFoundError:
-        raise _changed(show(folder)) from None
     except OSError as error:
-        if not folder:
-            raise
-        found.unreadable(folder, error)
+        found.failed(folder, error)
         return []
 
 
@@ -137,12 +138,8 @@ def _take(folder: int, name: bytes, path: bytes, hash_name: str, found: _Found) 
     try:
         with _opened_file(folder, name) as handle:
             found.files.append(_hashed(handle, path.decode(), hash_name))
-    except FileNotFoundError:
-        raise _changed(show(path)) from None
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # replaced by a link or a pipe
-            raise _changed(show(path)) from None
-        found.unreadable(path, error)
+        found.failed(path, error)
 
 
 def _hashed(handle: int, path: str, hash_name: str) -> File:
@@ -176,7 +173,10 @@ def _blob_hash(size: int, hash_name: str) -> "hashlib._Hash":
 
 
 def _changed(path: str) -> SourceChanged:
-    return SourceChanged(f"{path} changed while reading", hint="try again")
+    return SourceChanged(
+        f"{path} changed while reading",
+        hint="try again; a file that changes all the time belongs into .gitignore",
+    )
 
 
 @contextmanager

@@ -93,16 +93,17 @@ class Mirror:
             yield
 
     def _prepare(self) -> None:
-        if not self.path.is_dir():
-            self.path.mkdir()
-        try:
-            self.local.run("init", "--quiet", "--bare", "--template=", str(self.path))
-        except GitFailed:
-            shutil.rmtree(self.path)  # it is a copy: what is broken is made anew
-            self.path.mkdir()
-            self.local.run("init", "--quiet", "--bare", "--template=", str(self.path))
         for stale in (*self.path.glob("*.lock"), *self.path.glob("refs/**/*.lock")):
             stale.unlink(missing_ok=True)  # left by a killed git: we alone hold the mirror
+        try:
+            self._init()
+        except GitFailed:
+            shutil.rmtree(self.path)  # it is a copy: what is broken is made anew
+            self._init()
+
+    def _init(self) -> None:
+        self.path.mkdir(exist_ok=True)
+        self.local.run("init", "--quiet", "--bare", "--template=", str(self.path))
 
     def _ask(self, ref: str | None) -> Wanted | None:
         """Ask the remote for a ref; None if no branch or tag has that name."""
@@ -125,20 +126,23 @@ class Mirror:
                     raise
             else:
                 return self._required(ref)
-        self._transfer("+refs/heads/*:refs/all/heads/*", "+refs/tags/*:refs/all/tags/*")
+        # Pruned, since a branch that is gone may stand in the way of a new one (`a`, `a/b`).
+        everything = ("+refs/heads/*:refs/all/heads/*", "+refs/tags/*:refs/all/tags/*")
+        self._transfer(*everything, prune=True)
         found = self._commit_of(ref)
         if found is None:
             raise self._gone(ref)
         self.local.run("update-ref", _kept(ref), found)
         return found
 
-    def _transfer(self, *refspecs: str) -> None:
+    def _transfer(self, *refspecs: str, prune: bool = False) -> None:
         options = (
             "--quiet",
             "--no-tags",
             "--no-write-fetch-head",
             "--no-recurse-submodules",
             "--update-shallow",  # a repository by path may be shallow itself, as in CI
+            "--prune" if prune else "--no-prune",
         )
         self._speak("fetch", *options, "--", self._address.url, *refspecs, timeout=_FETCH_SECONDS)
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -10,7 +11,7 @@ from reconciler.errors import SourceError
 from reconciler.model.snapshot import File
 from reconciler.source.base import SourceChanged
 from reconciler.source.directory import DirectorySource
-from reconciler.source.scan import Rules, scan
+from reconciler.source.scan import Rules, read_file, scan
 from reconciler.source.tree import LINK, NESTED, SPECIAL, digest
 from tests.testbed.git import Repository, git
 
@@ -380,3 +381,62 @@ async def test_environment_of_another_git_does_not_mislead(repository, tmp_path,
         == snapshot.commit
         == str((repository.path / ".git/refs/heads/main").read_text().strip())
     )
+
+
+async def test_tree_that_changes_all_the_time_gives_true_snapshots_or_says_so(tmp_path):
+    (tmp_path / "tree" / "d").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "x.yaml").write_text("never")
+    stop = threading.Event()
+
+    def churn():
+        folder, file, aside = tmp_path / "tree/d", tmp_path / "tree/f.yaml", tmp_path / "aside"
+        while not stop.is_set():
+            for text in ("one", "two", "three"):
+                (folder / "x.yaml").write_text(text)
+                file.write_text(text)
+            file.unlink()
+            file.symlink_to(tmp_path / "outside" / "x.yaml")
+            folder.rename(aside)
+            folder.symlink_to(tmp_path / "outside")
+            folder.unlink()
+            aside.rename(folder)
+            file.unlink()
+
+    seen, changed = set(), 0
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(300):
+            try:
+                listing = scan(tmp_path / "tree", Rules())
+                for file in listing.files:
+                    seen.add(read_file(tmp_path / "tree", file, "sha1"))
+            except SourceChanged:
+                changed += 1
+            else:
+                assert listing.whole
+    finally:
+        stop.set()
+        thread.join()
+    assert b"never" not in seen
+    assert seen <= {b"", b"one", b"two", b"three"}
+    assert changed
+
+
+async def test_fetch_tries_again_while_files_change(repository):
+    stop = threading.Event()
+
+    def churn():
+        while not stop.wait(0.01):
+            repository.put("new.yaml", "x")
+            (repository.path / "new.yaml").unlink()
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(5):
+            assert "a.yaml" in paths(await DirectorySource(repository.path).fetch())
+    finally:
+        stop.set()
+        thread.join()

@@ -212,6 +212,19 @@ async def test_branch_replaced_by_a_folder_of_branches(source_of, work, remote):
         await source_of("team").fetch()
 
 
+async def test_search_survives_a_branch_replaced_by_a_folder_of_branches(source_of, work, remote):
+    first = work.head()
+    work.git("branch", "team")
+    work.publish(remote)
+    assert (await source_of(first[:8]).fetch()).revision == first
+    work.git("branch", "-D", "team")
+    work.put("b.yaml", "b")
+    second = work.commit()
+    work.git("branch", "team/a")
+    work.publish(remote)
+    assert (await source_of(second[:8]).fetch()).revision == second
+
+
 async def test_empty_repository_says_so(tmp_path, source_of):
     empty = tmp_path / "empty.git"
     empty.mkdir()
