@@ -145,7 +145,7 @@ def _reference(value: Value) -> Ref | None:
 def _deep_references(value: Value, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
     """Yield paths of mappings below the top that look like our `$ref` (not JSON Schema's `#/…`)."""
     if isinstance(value, Mapping):
-        if len(path) > 1 and _reference(value) is not None:
+        if _reference(value) is not None:
             yield path
         for key, inner in value.items():
             yield from _deep_references(inner, (*path, key))
