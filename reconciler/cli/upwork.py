@@ -162,8 +162,7 @@ def tell_agent(event: AgentEvent) -> None:
     colour = _COLOURS.get(event.what, "cyan")
     if event.what is Happening.ENDED and event.state != "COMPLETED":
         colour = "red"
-    took = f" [dim]({event.seconds:.1f} s)[/]" if event.seconds is not None else ""
-    console.say(f"[{colour}]●[/] {escape(event.text)}{took}")
+    console.say(f"[{colour}]●[/] {escape(event.text)}")
 
 
 def tell_output(run_id: str, line: str) -> None:
