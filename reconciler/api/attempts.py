@@ -51,6 +51,11 @@ class Attempt:
         return self.answer is None and self.fate is Fate.NOT_TAKEN
 
     @property
+    def limited(self) -> bool:
+        """Whether the server limits how often we may ask."""
+        return self.answer is not None and self.answer.status == httpx.codes.TOO_MANY_REQUESTS
+
+    @property
     def broken_server(self) -> bool:
         """Whether the server itself failed over the request."""
         return (

@@ -15,7 +15,7 @@ from reconciler.api.calls import Call
 from reconciler.api.limits import Limiter, Slot
 from reconciler.api.retry import Fate
 from reconciler.api.server_clock import ServerClock
-from reconciler.errors import AnswerLost, NotPrefect
+from reconciler.errors import AnswerLost, NotPrefect, Overloaded
 from reconciler.runtime.backoff import Backoff
 from reconciler.runtime.clock import Clock
 
@@ -102,6 +102,7 @@ class Sender:
         self._limiter = Limiter()
         self._backoff = Backoff()
         self._heard = False
+        self._quiet_until = 0.0
 
     async def send(self, call: Call) -> Answer:
         """Send a call until it is answered.
@@ -156,6 +157,7 @@ class Sender:
 
     async def _attempt(self, call: Call, progress: Progress) -> Attempt:
         async with self._limiter.slot() as slot:
+            await self._keep_quiet(call, progress)
             begun = self._clock.monotonic()
             self._count(call)
             progress.tries += 1
@@ -190,10 +192,21 @@ class Sender:
             ),
         )
 
+    async def _keep_quiet(self, call: Call, progress: Progress) -> None:
+        """Wait while the server wants no requests at all: rate limits are for the client as a whole."""
+        left = self._quiet_until - self._clock.monotonic()
+        if left > self._patience.deadline - progress.spent:
+            raise Overloaded(f"{call}: the server allows no requests now", retry_after=left)
+        if left > 0:
+            await self._clock.sleep(left)
+
     def _note(self, slot: Slot, attempt: Attempt) -> None:
         slot.overloaded = attempt.overload
         slot.answered = attempt.fate is Fate.ANSWERED
         self._heard = self._heard or attempt.answer is not None
+        if attempt.limited:
+            until = self._clock.monotonic() + (attempt.retry_after or 0.0)
+            self._quiet_until = max(self._quiet_until, until)
 
     def _count(self, call: Call) -> None:
         if call.read:

@@ -1,6 +1,5 @@
 """Every setting, with its variables, default and description."""
 
-import json
 import socket
 import sys
 from collections.abc import Mapping
@@ -130,26 +129,6 @@ class ConnectionSettings(Group):
     def to(cls, url: str, **more: Any) -> Self:
         """Make settings for an address, with nothing from the environment."""
         return cls.model_validate({"api_url": url, **more})
-
-    def prefect_variables(self) -> dict[str, str]:
-        """Return the variables that give a flow run this connection; they hold the credentials.
-
-        The auth string wins here too. 2.20 passes over the headers, which it does not know.
-        """
-        variables = {
-            "PREFECT_API_URL": self.api_url,
-            "PREFECT_API_SSL_CERT_FILE": str(self.ca_file) if self.ca_file else None,
-            "PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "true" if self.tls_insecure else None,
-            "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": None if self.csrf else "false",
-        }
-        if self.auth_string is not None:
-            variables["PREFECT_API_AUTH_STRING"] = self.auth_string.get_secret_value()
-        elif self.api_key is not None:
-            variables["PREFECT_API_KEY"] = self.api_key.get_secret_value()
-        if self.custom_headers:
-            headers = {name: v.get_secret_value() for name, v in self.custom_headers.items()}
-            variables["PREFECT_CLIENT_CUSTOM_HEADERS"] = json.dumps(headers)
-        return {name: value for name, value in variables.items() if value}
 
 
 class AgentSettings(Group):

@@ -28,6 +28,15 @@ async def test_the_version_is_found_out(server):
         assert api.facts.automations == (server.major == 3)
 
 
+async def test_automations_of_an_experimental_2_20_are_noticed(fresh_server):
+    experiment = {
+        "PREFECT_EXPERIMENTAL_EVENTS": "true",
+        "PREFECT_API_SERVICES_TRIGGERS_ENABLED": "true",
+    }
+    async with connected(fresh_server(2, env=experiment).url) as api:
+        assert api.facts.automations
+
+
 async def test_the_servers_clock_is_never_ahead(server):
     async with connected(server.url) as api:
         for _ in range(5):

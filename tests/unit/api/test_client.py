@@ -148,6 +148,32 @@ async def test_retry_after_as_a_date_counts_by_the_servers_clock():
     assert 9 <= bench.clock.slept[0] <= 10
 
 
+async def test_a_rate_limit_quietens_every_request():
+    bench = Bench(answer(429, Retry_After="30"), otherwise=lambda _: answer(200, GOOD))
+    bench.sender._limiter.aimd.limit = 1
+    asked_at = []
+
+    async def ask():
+        await bench.api.get("/x")
+        asked_at.append(bench.clock.monotonic())
+
+    begun = bench.clock.monotonic()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(ask)
+    assert len(bench.server.requests) == 21
+    assert min(asked_at) >= begun + 30
+
+
+async def test_a_rate_limit_longer_than_the_deadline_fails_every_request_at_once():
+    bench = Bench(answer(429, Retry_After="600"))
+    for _ in range(2):
+        with pytest.raises(errors.Overloaded) as caught:
+            await bench.api.get("/x")
+        assert caught.value.retry_after == 600
+    assert len(bench.server.requests) == 1
+
+
 async def test_a_wait_beyond_the_deadline_is_not_begun():
     bench = Bench(answer(429, Retry_After="600"))
     with pytest.raises(errors.Overloaded) as caught:

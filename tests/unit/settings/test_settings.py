@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import pytest
@@ -256,35 +255,6 @@ def test_nothing_prints_a_secret(home):
         }
     )
     assert "hush" not in repr(settings) + str(settings) + settings.model_dump_json()
-
-
-def test_a_flow_run_gets_the_connection_in_prefects_words():
-    made = ConnectionSettings.to(
-        "https://h/api",
-        api_key="k",
-        custom_headers={"A": "b"},
-        ca_file="/ca.pem",
-        tls_insecure=True,
-        csrf=False,
-    )
-    variables = made.prefect_variables()
-    assert json.loads(variables.pop("PREFECT_CLIENT_CUSTOM_HEADERS")) == {"A": "b"}
-    assert variables == {
-        "PREFECT_API_URL": "https://h/api",
-        "PREFECT_API_KEY": "k",
-        "PREFECT_API_SSL_CERT_FILE": "/ca.pem",
-        "PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "true",
-        "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
-    }
-    assert load(variables | {"HOME": "/nowhere"}).connection.api_url == made.api_url
-
-
-def test_a_flow_run_gets_the_auth_string_instead_of_the_key():
-    made = ConnectionSettings.to("http://h/api", api_key="k", auth_string="a:b")
-    assert made.prefect_variables() == {
-        "PREFECT_API_URL": "http://h/api",
-        "PREFECT_API_AUTH_STRING": "a:b",
-    }
 
 
 def test_what_a_flow_run_must_not_see_stays_behind():
