@@ -39,3 +39,24 @@ class NoCode:
 
     def in_use(self, paths: frozenset[Path]) -> None:
         """Take no note."""
+
+
+class Checkouts:
+    """Takes checkouts for runs, and tells the provider which are in use."""
+
+    def __init__(self, provider: CodeProvider) -> None:
+        self._provider = provider
+        self._taken: dict[str, Path] = {}
+
+    async def take(self, run_id: str) -> Checkout | None:
+        """Take the present checkout for a run; it is kept until it is given back."""
+        checkout = await self._provider.checkout()
+        if checkout is not None:
+            self._taken[run_id] = checkout.path
+            self._provider.in_use(frozenset(self._taken.values()))
+        return checkout
+
+    def give_back(self, run_id: str) -> None:
+        """End a run's use; a run that had none is fine."""
+        if self._taken.pop(run_id, None) is not None:
+            self._provider.in_use(frozenset(self._taken.values()))

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import anyio
 
-from reconciler.agent.code import CodeProvider
+from reconciler.agent.code import Checkouts
 from reconciler.agent.observer import AgentEvent, Happening, Observer
 from reconciler.agent.options import AgentOptions
 from reconciler.agent.presence import Presence
@@ -34,7 +33,7 @@ class Context:
     options: AgentOptions
     launchers: Mapping[str, Launcher]
     presence: Presence
-    code: CodeProvider
+    code: Checkouts
     clock: Clock
     observe: Observer
 
@@ -78,7 +77,6 @@ class ActiveRun:
         worker: the name that the agent had when it took the run on.
         stop: the wish that it stop.
         local: it runs on this machine; None before that is known.
-        checkout: the flow code that it refers to.
     """
 
     run: FlowRun
@@ -87,4 +85,3 @@ class ActiveRun:
     worker: str
     stop: Stop = field(default_factory=Stop)
     local: bool | None = None
-    checkout: Path | None = None

@@ -11,7 +11,7 @@ from functools import partial
 import anyio
 import anyio.abc
 
-from reconciler.agent.code import CodeProvider, NoCode
+from reconciler.agent.code import Checkouts, CodeProvider, NoCode
 from reconciler.agent.context import ActiveRun, Context, Stop
 from reconciler.agent.observer import AgentEvent, Happening, Observer, silent
 from reconciler.agent.options import AgentOptions
@@ -50,7 +50,9 @@ class Agent:
         presence = Presence(
             api, options.pool, options.name, options.heartbeat_seconds, clock, options.host_dir
         )
-        self._context = Context(api, options, launchers, presence, code or NoCode(), clock, observe)
+        self._context = Context(
+            api, options, launchers, presence, Checkouts(code or NoCode()), clock, observe
+        )
         self._queues = Queues(api, options, clock)
         self._slots = Slots(options.limit)
         self._active: dict[str, ActiveRun] = {}
@@ -158,11 +160,7 @@ class Agent:
         finally:
             del self._active[active.run.id]
             self._slots.give_back()
-            self._report_checkouts()
-
-    def _report_checkouts(self) -> None:
-        used = (one.checkout for one in self._active.values())
-        self._context.code.in_use(frozenset(path for path in used if path is not None))
+            self._context.code.give_back(active.run.id)
 
     async def _until_idle(self) -> None:
         while self._active:

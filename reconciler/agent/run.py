@@ -21,13 +21,17 @@ from reconciler.runtime.supervision import race
 
 async def run_flow(context: Context, active: ActiveRun) -> None:
     """Take a due run from its claim to its end; another agent's claim ends the story at once."""
-    checkout = await context.code.checkout()
-    active.checkout = None if checkout is None else checkout.path
+    checkout = await context.code.take(active.run.id)
     if await claim(context.api, active.run.id, active.token, _message(context, checkout)) is (
         Claim.OURS
     ):
         context.tell(Happening.CLAIMED, active.run, f"Claimed flow run {active.run.name}")
         await launch(context, active, checkout)
+
+
+async def relaunch(context: Context, active: ActiveRun) -> None:
+    """Launch a run that an agent claimed and did not start."""
+    await launch(context, active, await context.code.take(active.run.id))
 
 
 async def launch(context: Context, active: ActiveRun, checkout: Checkout | None) -> None:

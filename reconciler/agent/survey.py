@@ -10,7 +10,7 @@ from reconciler.agent.observer import Happening
 from reconciler.agent.presence import Peers
 from reconciler.agent.queues import Queues
 from reconciler.agent.recover import Finding, Recovery, look
-from reconciler.agent.run import attend, launch
+from reconciler.agent.run import attend, relaunch
 from reconciler.api.runs import FINAL, FlowRun, read_run, runs_in
 from reconciler.runtime.slots import Slots
 
@@ -114,9 +114,7 @@ class Survey:
             reason = "The agent that claimed the run is gone, and no other could take it on."
             await back_to_queue(self._context, finding.run, reason)
             return
-        checkout = await self._context.code.checkout()
-        job = partial(launch, self._context, checkout=checkout)
-        self._take_on(finding.run, finding.token, job)
+        self._take_on(finding.run, finding.token, partial(relaunch, self._context))
 
     async def _give_up(self, run: FlowRun) -> None:
         where = f" ({run.pid})" if run.pid else ""

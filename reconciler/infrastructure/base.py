@@ -98,7 +98,11 @@ class Launcher(Protocol):
         ...
 
     async def discard(self, handle: Handle) -> None:
-        """Remove what an ended or never started launch leaves behind, its log excepted."""
+        """Remove what an ended or never started launch leaves behind, its log excepted.
+
+        That a launch was never started must stay known (`find`), or else it looks like one that was
+        started and whose traces are lost.
+        """
         ...
 
     async def logs(self, run_id: str, lines: int) -> tuple[str, ...]:

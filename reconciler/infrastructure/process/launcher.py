@@ -154,7 +154,10 @@ class ProcessLauncher:
             await clock.sleep(_POLL)
 
     async def discard(self, handle: Handle) -> None:
-        """Remove the run's folder and its mark; end a process that was never started."""
+        """Remove the run's folder and its mark; end a process that was never started.
+
+        The mark of a launch that was never started stays: it tells the next agent just that.
+        """
         self._close_gate(handle.token)
         child = self._children.pop(handle.token, None)
         if child is not None:
@@ -162,7 +165,8 @@ class ProcessLauncher:
         record = self._records.read(handle.flow_run_id)
         if record is not None and record.token == handle.token:
             await anyio.to_thread.run_sync(_remove, record.folder)
-            self._records.remove(handle.flow_run_id)
+            if record.started:
+                self._records.remove(handle.flow_run_id)
         self._logs.forget(handle.flow_run_id)
 
     async def logs(self, run_id: str, lines: int) -> tuple[str, ...]:
