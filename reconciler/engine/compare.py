@@ -159,8 +159,9 @@ class Comparer:
         return not self.owned or cause.moved(self._desired_last, self._desired_now, path)
 
     def _live_moved(self, path: str, name: str) -> bool:
-        """Whether the live side changed; of a field not managed last time nothing is known."""
-        known = self.owned and name in self._declared_last
+        """Whether the live side changed; nothing is known of a field not managed before."""
+        unread = any(paths.related(hidden, path) for hidden in marks.masked(self.live))
+        known = self.owned and name in self._declared_last and not unread
         return known and cause.moved(self._live_last, self._live_now, path)
 
     def _held_secret(self, path: str) -> bool:

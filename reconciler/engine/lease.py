@@ -12,12 +12,20 @@ import anyio
 from reconciler.api.client import Api
 from reconciler.engine.documents import LEASE_TYPE, Form, Record, Records
 from reconciler.engine.inventory import record_name
-from reconciler.errors import AlreadyExists, AnswerLost, LeaseHeld, LeaseLost, NotFound, Transient
+from reconciler.errors import (
+    AlreadyExists,
+    AnswerLost,
+    LeaseHeld,
+    LeaseLost,
+    NotFound,
+    ReconcilerError,
+)
 from reconciler.runtime.clock import Clock
 
-TTL = 60.0
+TTL = 45.0
 """Seconds without a sign of life after which a holder counts as dead."""
-_RENEWALS = 6  # tries within a TTL
+_RENEWALS = 10  # renewals within a TTL
+_PATIENCE = 1 / 8  # share of the TTL that one renewal may take: a hanging one is started anew
 _SAFE_SHARE = 2 / 3  # of the TTL, after which we no longer trust our own lease
 _POLL = 1.0
 _LOST_ANSWERS = 5
@@ -131,7 +139,7 @@ class Lease:
                     failure = error  # the group would wrap it
                 group.cancel_scope.cancel()
         finally:
-            with anyio.move_on_after(self._ttl / _RENEWALS, shield=True):
+            with anyio.move_on_after(self._ttl * _PATIENCE, shield=True):
                 await self._release()
         if failure is not None:
             raise failure
@@ -167,18 +175,25 @@ class Lease:
         return True
 
     async def _renew(self) -> None:
-        assert self._record is not None  # noqa: S101 - acquired before
+        pause = self._ttl / _RENEWALS
         while self._lost is None:
-            await self._clock.sleep(self._ttl / _RENEWALS)
-            sent = self._clock.monotonic()
-            try:
+            await self._clock.sleep(pause)
+            # After a failure soon again; `_watch` knows when that has gone on for too long.
+            pause = self._ttl / _RENEWALS if await self._renewed_once() else _POLL
+
+    async def _renewed_once(self) -> bool:
+        assert self._record is not None  # noqa: S101 - acquired before
+        sent = self._clock.monotonic()
+        try:
+            with anyio.move_on_after(self._ttl * _PATIENCE):
                 await self._records.replace(self._record, self._data)
-            except NotFound:
-                self._lose("another writer took it")
-            except Transient:
-                continue  # `_watch` knows when that has gone on for too long
-            else:
                 self._renewed = sent
+                return True
+        except NotFound:
+            self._lose("another writer took it")
+        except ReconcilerError:
+            pass
+        return False
 
     async def _watch(self) -> None:
         """Stop writers in time even while a renewal hangs."""
@@ -194,7 +209,7 @@ class Lease:
             return
         try:
             await self._records.delete(self._record)
-        except Transient:
+        except ReconcilerError:
             return  # it dies by itself
 
 

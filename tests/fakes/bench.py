@@ -9,6 +9,7 @@ from reconciler.engine.inventory import InventoryStore
 from reconciler.engine.lease import Lease
 from reconciler.engine.observe import observe
 from reconciler.engine.plan import PlanOptions, build
+from reconciler.errors import LeaseLost
 from reconciler.kinds.base import Session
 from reconciler.model.desired import Declaration, DesiredState, Options
 from reconciler.model.fingerprint import Fingerprinter
@@ -24,11 +25,13 @@ from tests.fakes.kinds import KINDS
 from tests.fakes.manual_clock import ManualClock
 from tests.fakes.prefect_memory import MemoryApi, MemoryPrefect
 
+EVERYTHING = PlanOptions()
+PLAIN = Options()
 BLOCK = Key.of("block", "process", "base")
 DEPLOYMENT = Key.of("deployment", "etl", "nightly")
 
 
-def declare(key: Key, *, file: str = "things.yaml", options: Options = Options(), **fields):
+def declare(key: Key, *, file: str = "things.yaml", options: Options = PLAIN, **fields):
     place = Place(file, 1, 1)
     return Declaration(key, fields, place, {name: Place(file, 2, 1) for name in fields}, options)
 
@@ -69,8 +72,6 @@ class FreeLease:
 
     def check(self) -> None:
         if self.lost:
-            from reconciler.errors import LeaseLost
-
             raise LeaseLost("the lease on prod is lost")
 
     def on_lost(self, callback) -> None:
@@ -95,7 +96,7 @@ class Bench:
         store = InventoryStore(api, self.name, secrets=secrets)
         return Access.of(Session(api, secrets=secrets), KINDS, store, self.clock)
 
-    async def look(self, desired: DesiredState, options=PlanOptions(), fault=None, *, secrets=True):
+    async def look(self, desired: DesiredState, options=EVERYTHING, fault=None, *, secrets=True):
         access = self.access(fault, secrets=secrets)
         desired, observed = await observe(desired, access, options)
         return build(desired, observed, options), desired, observed, access

@@ -151,7 +151,7 @@ class MemoryPrefect:
         kept = {name: value for name, value in fields.items() if name not in self.drops}
         made = {
             "id": self.new_id(),
-            "kind": key.split("/")[0],
+            "kind": key.split("/", maxsplit=1)[0],
             "key": key,
             "created": self.now.isoformat(),
             "fields": kept,
