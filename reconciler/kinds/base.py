@@ -11,7 +11,7 @@ from reconciler.model.live import Evidence, Live
 from reconciler.model.problems import Problem
 from reconciler.model.rules import KindRules
 from reconciler.model.server import ServerFacts
-from reconciler.model.values import Fields, Ref, Secret, UnknownRef, Value
+from reconciler.model.values import Fields, Ref, UnknownRef, Value
 
 
 @dataclass
@@ -154,13 +154,14 @@ class Kind(Protocol):
 
 
 def outgoing(value: Value, index: Index) -> Any:
-    """Turn a value tree into JSON for a request: references become ids, secrets are revealed.
+    """Turn a value tree into the body of a request: references become ids.
+
+    Secrets stay as they are: the client reveals them at the request, and takes them out of what
+    the server says of it.
 
     Raises:
         KeyError: a reference has no id yet (the plan's order makes that a bug).
     """
-    if isinstance(value, Secret):
-        return outgoing(value.reveal(), index)
     if isinstance(value, Ref):
         return index.ids[value.key]
     if isinstance(value, UnknownRef):
