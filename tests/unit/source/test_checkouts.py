@@ -2,6 +2,7 @@
 
 import os
 import stat
+import threading
 from dataclasses import replace
 
 import anyio
@@ -106,6 +107,25 @@ async def test_many_at_once_make_one(tmp_path):
             group.start_soon(make)
     assert len(set(found)) == 1
     assert len(folders(tmp_path)) == 1
+
+
+async def test_nobody_sweeps_what_another_is_still_writing(tmp_path):
+    snapshot = snapshot_of(FILES)
+    reading, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def read(self, file):
+            reading.set()
+            assert go_on.wait(10)
+            return snapshot.contents.read(file)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(Checkouts(tmp_path).of, replace(snapshot, contents=Slow()))
+        await anyio.to_thread.run_sync(reading.wait)
+        group.start_soon(Checkouts(tmp_path).retain, {snapshot.digest})
+        await anyio.sleep(0.2)
+        go_on.set()
+    assert (await Checkouts(tmp_path).of(snapshot)).path.is_dir()
 
 
 async def test_empty_tree_has_an_empty_checkout(tmp_path):

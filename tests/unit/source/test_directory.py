@@ -94,6 +94,7 @@ async def test_moving_content_between_files_changes_the_digest():
     other = [File("a", "2" * 40, 1), File("b", "1" * 40, 1)]
     assert digest(one) != digest(other)
     assert digest(one) == digest(reversed(one))
+    assert digest([File("a", "1" * 40, 1)]) != digest([File("b", "1" * 40, 1)])
 
 
 async def test_gitignore_is_honoured(repository):
@@ -223,6 +224,14 @@ async def test_folder_replaced_by_a_link_does_not_lead_out(repository, tmp_path)
     after = await source.fetch()
     assert paths(after) == ["a.yaml"]
     assert after.passed_over == (("flows", LINK),)
+
+
+async def test_file_replaced_by_a_link_is_not_read_even_with_equal_content(repository, tmp_path):
+    before = await DirectorySource(repository.path).fetch()
+    (repository.path / "a.yaml").rename(tmp_path / "moved.yaml")
+    (repository.path / "a.yaml").symlink_to(tmp_path / "moved.yaml")
+    with pytest.raises(SourceChanged):
+        before.read("a.yaml")
 
 
 async def test_path_itself_may_be_a_link(repository, tmp_path):

@@ -301,17 +301,18 @@ async def test_local_folder_without_a_repository(tmp_path, source_of):
         await source_of(location=str(tmp_path / "plain")).fetch()
 
 
-async def test_locks_of_a_killed_git_do_not_stop_us(source_of, work, remote, tmp_path):
+@pytest.mark.parametrize("name", ["config", "packed-refs", "shallow", "refs/kept/*"])
+async def test_locks_of_a_killed_git_do_not_stop_us(source_of, work, remote, tmp_path, name):
     await source_of().fetch()
     (mirror,) = (tmp_path / "mirrors").glob("*.git")
-    for lock in ("config.lock", "packed-refs.lock", "shallow.lock"):
-        (mirror / lock).write_text("")
-    for ref in list(mirror.glob("refs/kept/*")):
-        ref.with_name(f"{ref.name}.lock").write_text("")
+    identity = mirror.stat().st_ino
+    for locked in list(mirror.glob(name)) or [mirror / name]:
+        locked.with_name(f"{locked.name}.lock").write_text("")
     work.put("b.yaml", "b")
     second = work.commit()
     work.publish(remote)
     assert (await source_of().fetch()).revision == second
+    assert mirror.stat().st_ino == identity  # swept, not made anew
 
 
 async def test_mirror_that_is_no_repository_any_more_is_made_anew(source_of, work, tmp_path):
