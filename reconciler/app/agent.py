@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,14 +57,29 @@ def agent_options(
 
 
 def make_agent(
-    app: App, api: Api, options: AgentOptions, code: CodeProvider, listeners: AgentListeners
+    app: App,
+    api: Api,
+    options: AgentOptions,
+    code: CodeProvider,
+    listeners: AgentListeners,
+    withheld: Iterable[str] = (),
 ) -> Agent:
-    """Make an agent with a launcher of each infrastructure type."""
+    """Make an agent with a launcher of each infrastructure type.
+
+    Args:
+        app: settings and environment.
+        api: the server.
+        options: from `agent_options`.
+        code: serves flow code.
+        listeners: told of everything.
+        withheld: prefixes of the variables that the policy's secret providers read; no flow run
+            inherits them.
+    """
     settings = app.settings.agent
     surroundings = Surroundings(
         state_dir=settings.state_dir,
         host_dir=options.host_dir,
-        inherited=flow_run_environment(app.environ),
+        inherited=flow_run_environment(app.environ, withheld),
         python=settings.python,
         clock=app.clock,
         output=listeners.output,

@@ -88,7 +88,7 @@ def begin(verbose: int) -> App:
         if service.log_level == "info"
         else service.log_level
     )
-    logs.configure(level, service.log_format)
+    logs.configure(level, service.log_format, colours=not service.no_color)
     return app
 
 
