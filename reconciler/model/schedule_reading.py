@@ -3,12 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 from dateutil.rrule import rrulestr
 from pydantic import TypeAdapter, ValidationError
 
@@ -25,6 +25,7 @@ _FOREIGN = {"cron": ("anchor_date",), "interval": ("day_or",), "rrule": ("anchor
 _ENVELOPE_KEYS = ("active", "slug", "parameters")
 # Accepted by the API, then dropped when it comes with a deployment (Prefect 2.20.26, 3.8.8: tried).
 _DROPPED_KEYS = ("max_scheduled_runs", "max_active_runs", "catchup", "replaces")
+_SOME_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 _LONGEST_RRULE = 6500  # Prefect's own limit
 _DURATION: TypeAdapter[timedelta] = TypeAdapter(timedelta)
 
@@ -98,6 +99,7 @@ def _read_flat(
     result = {
         key: _READERS[key](value, (*timing_path, key), findings) for key, value in own.items()
     }
+    _check_fires(result, (*timing_path, "cron"), findings)
     for key in _ENVELOPE_KEYS:
         if envelope.get(key) is not None:
             result[key] = _READERS[key](envelope[key], (*path, key), findings)
@@ -127,6 +129,17 @@ def _cron(value: object, path: Path, findings: Findings) -> object:
     elif any(part.casefold() in ("r", "h") for part in value.split()):
         findings.error(path, "Prefect knows no random (R) or hashed (H) cron fields")
     return value
+
+
+def _check_fires(schedule: Schedule, path: Path, findings: Findings) -> None:
+    """Refuse a cron moment that never comes: servers answer it with 500 (2.20.26, 3.8.8: tried)."""
+    cron, day_or = schedule.get("cron"), schedule.get("day_or", True)
+    if not isinstance(cron, str) or not croniter.is_valid(cron):
+        return
+    try:
+        croniter(cron, _SOME_DAY, day_or=bool(day_or)).get_next(datetime)
+    except CroniterBadDateError:
+        findings.error(path, "this moment never comes", "look at the day and the month")
 
 
 def _interval(value: object, path: Path, findings: Findings) -> object:

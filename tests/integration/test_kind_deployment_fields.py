@@ -2,6 +2,7 @@
 
 import pytest
 
+from reconciler.errors import NotFound
 from reconciler.model.keys import Key
 from reconciler.model.values import Ref, Secret
 from tests.integration.deployments import (
@@ -233,3 +234,20 @@ async def test_a_deployment_that_enforces_a_missing_schema_can_still_be_changed(
         live = await KIND.read(session, KEY, made["id"])
         changed, writes = await update(session, live, {"description": "new"})
         assert (changed.fields["description"], len(writes)) == ("new", 1)
+
+
+async def test_a_work_pool_that_is_not_there_is_named(server):
+    async with session_with(server) as session:
+        live = await create(session)
+        with pytest.raises(NotFound, match="there is no work pool gone"):
+            await KIND.update(session, live, {"work_pool_name": "gone"})
+        assert await KIND.read(session, KEY, live.id) == live
+
+
+async def test_a_queue_of_the_name_in_another_pool_is_not_taken(server):
+    """Without the agent pool, servers give a deployment the first queue of the name (tried)."""
+    with server.client() as client:
+        seed.request(client, "POST", "/work_pools/", {"name": "other", "type": "process"})
+    async with session_with(server) as session:
+        live = await create(session)
+        assert live.fields["work_pool_name"] == "default-agent-pool"

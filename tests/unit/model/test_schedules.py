@@ -54,6 +54,8 @@ BAD = [
     ({"cron": "every day"}, "not a cron expression"),
     ({"cron": 5}, "not a cron expression"),
     ({"cron": "R * * * *"}, "cron"),
+    ({"cron": "0 0 30 2 *"}, "never comes"),
+    ({"cron": "0 0 30 2 1", "day_or": False}, "never comes"),
     ({"interval": 0}, "longer than nothing"),
     ({"interval": -5}, "longer than nothing"),
     ({"interval": "90"}, "not an interval"),
@@ -114,6 +116,10 @@ def test_schedules_must_be_a_list():
 
 def test_what_servers_drop_may_be_null():
     assert complaints({"cron": "@daily", "max_active_runs": None, "catchup": False}) == []
+
+
+def test_a_day_that_only_a_weekday_saves_is_fine():
+    assert complaints({"cron": "0 0 30 2 1"}) == []
 
 
 def test_no_timezone_means_utc_on_both_sides():
