@@ -91,7 +91,9 @@ def _ignored(snapshot: Snapshot, limits: Limits) -> tuple[pathspec.GitIgnoreSpec
     if file is None:
         return nothing, []
     if file.size > limits.size:
-        return nothing, [Problem(Mark().place(IGNORE_FILE), "larger than a manifest may be")]
+        return nothing, [
+            Problem(Mark().place(IGNORE_FILE), "larger than a manifest may be", "gitignore syntax")
+        ]
     text = decode(snapshot.contents.read(file))
     if isinstance(text, Flaw):
         return nothing, [text.problem(IGNORE_FILE)]

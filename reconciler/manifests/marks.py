@@ -229,7 +229,11 @@ class _Composer:
     def _flaw(self, flaw: Flaw) -> None:
         self.flaws.append(flaw)
         if len(self.flaws) >= _MOST_FLAWS:
-            raise _Stop(Flaw(flaw.mark, "too many problems: the rest of the file was not read"))
+            raise _Stop(
+                Flaw(
+                    flaw.mark, "too many problems: the rest of the file was not read", "mend those"
+                )
+            )
 
     def _add(self, event: Any, weight: int) -> None:
         self.weight += weight

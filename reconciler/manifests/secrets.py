@@ -12,6 +12,7 @@ from reconciler.model.policy import SecretSource
 from reconciler.model.values import MASKED, Masked, Secret
 
 _LARGEST = 1_000_000
+_OTHER_FILE = "a secret is a short text"
 
 
 class Provider(Protocol):
@@ -72,15 +73,14 @@ class DirectorySecrets:
             if not path.is_file():
                 return None
             if path.stat().st_size > _LARGEST:
-                raise LookupError(f"the file of the secret {name} is larger than 1 MB", None)
+                raise LookupError(f"the file of the secret {name} is larger than 1 MB", _OTHER_FILE)
             text = path.read_bytes().decode()
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise LookupError(
-                f"the file of the secret {name} can't be read: {reason}", None
-            ) from None
+            message = f"the file of the secret {name} can't be read: {reason}"
+            raise LookupError(message, "check the directory's permissions") from None
         except UnicodeDecodeError:
-            raise LookupError(f"the file of the secret {name} is not UTF-8", None) from None
+            raise LookupError(f"the file of the secret {name} is not UTF-8", _OTHER_FILE) from None
         return text.removesuffix("\n").removesuffix("\r")
 
 

@@ -28,7 +28,8 @@ def declare(resolved: Resolved) -> tuple[tuple[Declaration, ...], list[Problem]]
     """Let the kind check a document, and add what `reconcile:` says."""
     options, problems = options_of(resolved.document)
     parsed = resolved.kind.parse(bare(resolved.document))
-    problems.extend(parsed.problems)
+    help_ = f"`reconciler schema {resolved.kind.name}` shows what is allowed"
+    problems.extend(replace(p, hint=p.hint or help_) for p in parsed.problems)
     return tuple(_with(options, declaration) for declaration in parsed.declarations), problems
 
 

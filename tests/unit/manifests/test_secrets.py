@@ -72,7 +72,10 @@ def test_a_file_that_can_be_no_secret_is_named_without_its_content(tmp_path, con
     (tmp_path / "token").write_bytes(content)
     with pytest.raises(LookupError) as caught:
         DirectorySecrets(tmp_path).find("token")
-    assert caught.value.args == (f"the file of the secret token {message}", None)
+    assert caught.value.args == (
+        f"the file of the secret token {message}",
+        "a secret is a short text",
+    )
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path):
