@@ -18,6 +18,8 @@ from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
+import anyio
+
 from reconciler.agent.tokens import claimant, is_token
 from reconciler.api import pools
 from reconciler.api.client import Api
@@ -29,6 +31,7 @@ MISSED = 3
 """Heartbeats that a worker may miss before the server calls it OFFLINE (Prefect 2.20.26 and 3.8.8:
 `foreman.inactivity_heartbeat_multiple`)."""
 _LAPSE = 0.8
+_FAREWELL = 5.0
 _BOOT = re.compile(r" ([0-9a-f]{8})-[0-9a-f]{8}$")
 
 
@@ -158,7 +161,7 @@ class Presence:
 
     async def leave(self) -> None:
         """Say good-bye: nobody has to wait until our heartbeat counts as missed."""
-        with contextlib.suppress(ReconcilerError):
+        with contextlib.suppress(ReconcilerError), anyio.move_on_after(_FAREWELL):
             await pools.remove_worker(self._api, self._pool, self.worker)
         self._locks.release(self.worker)
 

@@ -91,7 +91,10 @@ class AgentProcess:
 
     def __exit__(self, *_):
         if self.process.poll() is None:
-            self.stop()
+            try:
+                self.stop()
+            finally:
+                self.kill()
         self._reader.join(5)
         self.process.stdout.close()
 

@@ -54,6 +54,7 @@ def test_an_agent_killed_at_any_request_of_a_launch_executes_it_once(
     server, tmp_path, when, second
 ):
     with server.client() as client:
+        client.timeout = 90  # a SQLite server pauses now and then when its clients are killed
         ensure_pool(client)
         deployment = cheap_deployment(client, tmp_path)
         kills = 0
