@@ -167,6 +167,9 @@ class InventoryStore:
         self._origin = origin
         self.taken_over = False
         known = bool(self._shards) and bool(inventory.roots)
+        if known and origin.shallow and origin.path == same.path:
+            self._origin = same  # it can't say whose it is: nothing speaks against it being ours
+            return None
         if not known or (set(origin.roots) & set(same.roots) and origin.path == same.path):
             return None
         reason = (

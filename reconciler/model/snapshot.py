@@ -42,11 +42,13 @@ class Origin:
             known (a shallow clone, a repository without commits).
         path: the folder inside the repository, `""` for its root.
         location: what the user called it (a path or a URL without credentials), for people.
+        shallow: a clone without its root commits, as CI systems make them: it may be any tree's.
     """
 
     roots: tuple[str, ...] = ()
     path: str = ""
     location: str = ""
+    shallow: bool = False
 
 
 @dataclass(frozen=True, slots=True)

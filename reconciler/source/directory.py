@@ -93,7 +93,9 @@ def _outside(root: Path, shown: str) -> Snapshot:
 def _inside(root: Path, shown: str, tree: WorkTree, head: Head, listing: Listing) -> Snapshot:
     total = digest(listing.files)
     contents = _OnDisk(root, tree.hash_name)
-    origin = Origin(head.roots, tree.prefix, shown)
+    origin = Origin(
+        head.roots, tree.prefix, shown, shallow=head.commit is not None and not head.roots
+    )
     if head.commit is None:
         return _with(listing, total, total, origin, contents)
     clean = {replace(file, size=0) for file in listing.files} == head.files
