@@ -149,7 +149,16 @@ class Records:
 
     async def _register(self) -> tuple[str, str]:
         """Make sure that the server knows the type; return the ids of type and schema."""
-        type_id = (await self._type() or await self._create_type())["id"]
+        known = await self._type()
+        if known is not None:
+            schemas = await self._api.post(
+                "/block_schemas/filter",
+                {"block_schemas": {"block_type_id": {"any_": [known["id"]]}}},
+                repeat=Repeat.SAFE,
+            )
+            if schemas:
+                return known["id"], schemas[0]["id"]
+        type_id = (known or await self._create_type())["id"]
         body = {
             "block_type_id": type_id,
             "fields": self._form.schema(),

@@ -103,7 +103,10 @@ class MemoryPrefect:
             raise AlreadyExists("block type exists")
         return self.types.setdefault(body["slug"], {"id": self.new_id(), **body})
 
-    def _post_block_schemas(self, _parts: list[str], body: Any) -> Any:
+    def _post_block_schemas(self, parts: list[str], body: Any) -> Any:
+        if parts == ["filter"]:
+            wanted = body["block_schemas"]["block_type_id"]["any_"]
+            return [schema for id_, schema in self.schemas.items() if id_ in wanted]
         return self.schemas.setdefault(body["block_type_id"], {"id": self.new_id(), **body})
 
     def _post_block_documents(self, parts: list[str], body: Any) -> Any:

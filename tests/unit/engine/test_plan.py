@@ -1,5 +1,6 @@
 """What a plan says: which change, why, and with which target."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -391,8 +392,7 @@ async def test_references_come_first_and_their_dependents_wait_with_them():
     bench.server.put(str(DEPLOYMENT), {})
     chain = [Key.of("block", "process", str(n)) for n in range(4)]
     declarations = [
-        declare(key, data={"next": Ref(following)})
-        for key, following in zip(chain[:-1], chain[1:], strict=True)
+        declare(key, data={"next": Ref(following)}) for key, following in itertools.pairwise(chain)
     ]
     plan = await bench.plan(tree(*declarations, declare(chain[-1], data={})))
     assert plan.levels == tuple((key,) for key in reversed(chain))

@@ -1,0 +1,121 @@
+"""What the tests of the engine on real servers share: a tree of YAML, planned and applied."""
+
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from reconciler.api.connect import connect
+from reconciler.controller import pipeline
+from reconciler.controller.pipeline import Desk
+from reconciler.engine.inventory import InventoryStore
+from reconciler.kinds import KINDS
+from reconciler.manifests.load import LoadOptions
+from reconciler.model.wishes import Wishes
+from reconciler.runtime.clock import SystemClock
+from reconciler.settings import ConnectionSettings
+from reconciler.source.directory import DirectorySource
+
+
+class Killed(BaseException):
+    """The process died: nothing catches this."""
+
+
+def died(error):
+    if isinstance(error, Killed):
+        return True
+    return isinstance(error, BaseExceptionGroup) and all(map(died, error.exceptions))
+
+
+class WatchedApi:
+    """The real client; it remembers every call, and dies at one of them if told so."""
+
+    def __init__(self, api):
+        self._api = api
+        self.calls = []
+        self.die_at = 0
+        self.before = True
+
+    def __getattr__(self, name):
+        return getattr(self._api, name)
+
+    async def get(self, path, params=None):
+        return await self._call("GET", path, self._api.get, path, params)
+
+    async def post(self, path, body=None, **options):
+        return (await self.post_status(path, body, **options))[1]
+
+    async def post_status(self, path, body=None, **options):
+        return await self._call("POST", path, self._api.post_status, path, body, **options)
+
+    async def patch(self, path, body):
+        return await self._call("PATCH", path, self._api.patch, path, body)
+
+    async def delete(self, path):
+        return await self._call("DELETE", path, self._api.delete, path)
+
+    async def _call(self, method, path, call, *args, **options):
+        self.calls.append(f"{method} {path}")
+        number = len(self.calls)
+        if self.die_at and (number > self.die_at or (self.before and number == self.die_at)):
+            raise Killed
+        try:
+            return await call(*args, **options)
+        finally:
+            if number == self.die_at:
+                raise Killed
+
+    def writes(self):
+        """Every write so far, those of the lease left out, and forget all."""
+        found = [
+            call
+            for call in self.calls
+            if not call.startswith("GET") and not call.endswith(("/filter", "/count"))
+        ]
+        self.calls.clear()
+        return found
+
+
+class Repository:
+    """A directory of manifests, and the server that it is applied to."""
+
+    def __init__(self, path: Path, api) -> None:
+        self.path = path
+        self.api = WatchedApi(api)
+        self.secrets = {}
+        self.write("reconciler.yaml", "name: prod\nsecrets: [{env: RECONCILER_SECRET_}]\n")
+
+    def write(self, name: str, text: str) -> None:
+        (self.path / name).write_text(text)
+
+    def remove(self, name: str) -> None:
+        (self.path / name).unlink()
+
+    def desk(self):
+        return Desk(self.api, KINDS, SystemClock(), "tests")
+
+    async def desired(self, wishes):
+        snapshot = await DirectorySource(self.path).fetch()
+        options = LoadOptions(
+            secret_env=self.secrets, environment=wishes.environment, no_secrets=not wishes.secrets
+        )
+        return pipeline.read(snapshot, options, KINDS)
+
+    async def planned(self, **wishes):
+        wishes = Wishes(**wishes)
+        return await pipeline.make_plan(self.desk(), await self.desired(wishes), wishes)
+
+    async def plan(self, **wishes):
+        return (await self.planned(**wishes)).plan
+
+    async def apply(self, **wishes):
+        planned = await self.planned(**wishes)
+        return await pipeline.carry_out(self.desk(), planned, Wishes(**wishes))
+
+    async def entries(self):
+        return (await InventoryStore(self.api, "prod").load()).inventory.entries
+
+
+@asynccontextmanager
+async def repository(server, path: Path):
+    settings = ConnectionSettings(RECONCILER_API_URL=server.url)
+    async with connect(settings, SystemClock()) as api:
+        yield Repository(path, api)
