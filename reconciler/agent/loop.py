@@ -113,7 +113,8 @@ class Agent:
             Seconds after which to look again.
         """
         context, free = self._context, self._slots.free
-        limit = _PAGE if free is None else min(_PAGE, max(1, free))
+        # With runs to choose among, a page cut to the free slots could hold others only.
+        limit = _PAGE if free is None or context.options.only else min(_PAGE, max(1, free))
         names = await self._queues.names()
         pause = context.options.poll_seconds * (1 + _JITTER * random.uniform(-1, 1))  # noqa: S311
         if names == ():
@@ -126,10 +127,17 @@ class Agent:
             self._queues.forget()
             await self._queues.prepare()
             return pause
-        return min(pause, self._take_due(listed, limit))
+        wanted = [run for run in listed if context.options.looks_after(run.id)]
+        more = len(listed) == limit
+        return min(pause, self._take_due(wanted, more=more))
 
-    def _take_due(self, listed: Sequence[FlowRun], limit: int) -> float:
-        """Take on what is due by the server's clock; return after how long more may be."""
+    def _take_due(self, listed: Sequence[FlowRun], *, more: bool) -> float:
+        """Take on what is due by the server's clock; return after how long more may be.
+
+        Args:
+            listed: runs that are due, or soon will be.
+            more: the listing was cut.
+        """
         now = self._context.api.now()
         due = [run for run in listed if run.due is None or run.due <= now]
         for run in due:
@@ -138,7 +146,7 @@ class Agent:
                     break
                 token = new_token(self._context.presence.worker)
                 self._take_on(run, token, partial(run_flow, self._context))
-        if due and len(listed) == limit:
+        if due and more:
             return _SOON
         waits = [(run.due - now).total_seconds() for run in listed if run.due and run.due > now]
         return max(min(waits, default=float("inf")), _SOON)

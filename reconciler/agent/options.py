@@ -1,7 +1,7 @@
 """How an agent is to work."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,8 @@ class AgentOptions:
         match: prefixes of names of queues to serve.
         declared: gives the queues that the repository declares, at each look; asked where neither
             `queues` nor `match` are given. None means all queues of the pool.
+        only: gives the ids of the runs to look after, at each look; all others are left alone. None
+            means every run of the queues.
         limit: most runs at a time; None means without limit.
         poll_seconds: between two looks for due runs.
         prefetch_seconds: how far ahead scheduled runs are known, so that they start on time.
@@ -38,6 +40,7 @@ class AgentOptions:
     queues: tuple[str, ...] = ()
     match: tuple[str, ...] = ()
     declared: Callable[[], tuple[str, ...]] | None = None
+    only: Callable[[], Collection[str]] | None = None
     limit: int | None = None
     poll_seconds: float = 5.0
     prefetch_seconds: float = 15.0
@@ -46,6 +49,10 @@ class AgentOptions:
     lost_after_seconds: float = 3600.0
     run_once: bool = False
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def looks_after(self, run_id: str) -> bool:
+        """Tell whether a flow run is one of those to look after."""
+        return self.only is None or run_id in self.only()
 
 
 def connection_environment(connection: ConnectionSettings) -> dict[str, str]:

@@ -53,6 +53,8 @@ class Survey:
         types = ["PENDING", "CANCELLING", *(["RUNNING"] if full else [])]
         strays = []
         for run in await runs_in(self._context.api, self._context.options.pool, types):
+            if not self._context.options.looks_after(run.id):
+                continue
             active = self._active.get(run.id)
             if active is None:
                 strays.append(run)

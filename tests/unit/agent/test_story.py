@@ -223,3 +223,16 @@ async def test_run_once_takes_the_due_runs_waits_for_them_and_returns(tmp_path):
         assert agent.over.is_set()
         assert sorted(w.host.executions) == sorted(due)
         assert w.server.workers == {}, "it said good-bye"
+
+
+async def test_an_agent_for_certain_runs_leaves_all_others_alone(tmp_path):
+    async with world(tmp_path) as w:
+        w.server.schedule()
+        claimed = w.server.schedule()
+        w.server.force(claimed, "PENDING", transition_id="7a4e3a0a-0000-4000-8000-000000000000")
+        mine = w.server.schedule()
+        agent = w.agent(only=lambda: {mine}, limit=1)
+        await w.pass_time(120)
+        assert w.host.executions == [mine]
+        assert w.server.kind(claimed) == "PENDING"
+        assert agent.agent.active == 0
