@@ -26,11 +26,11 @@ PROJECT := --no-deps --no-build-isolation -e .
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# No profile and no variable of the user's points it anywhere else than to its own server.
+# --embedded: its own server. And no profile or key of the user's, whole or broken, comes near it.
 FORGET = $$(env | sed -nE 's/^((PREFECT|RECONCILER_API)_[A-Z0-9_]*)=.*/-u \1/p') PREFECT_PROFILES_PATH=$(abspath $(VENV))/no-profiles.toml
 
 up: $(VENV)/.server ## install, then run examples/repo with an embedded Prefect server
-	@env $(FORGET) $(BIN)/reconciler up $(REPO)
+	@env $(FORGET) $(BIN)/reconciler up --embedded $(REPO)
 
 test: $(VENV)/.dev test-bed ## all tests, real Prefect 2.20 and 3.x servers included
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
