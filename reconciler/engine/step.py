@@ -1,7 +1,9 @@
 """One change on its way: the write itself, and what to make of its answer."""
 
+import traceback
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import PurePath
 
 from reconciler.engine.access import Access
 from reconciler.engine.lease import Lease
@@ -118,6 +120,8 @@ async def carry_out(step: Step, access: Access, lease: Lease, again: Session) ->
         step.fate, step.error = Fate.UNKNOWN, _said(error)
     except ReconcilerError as error:
         step.fate, step.error = Fate.FAILED, _said(error)
+    except Exception as error:  # noqa: BLE001 - a bug in one kind must not stop the others
+        step.fate, step.error = Fate.UNKNOWN, _bug(error)
     else:
         step.fate = Fate.DONE
 
@@ -133,6 +137,13 @@ async def _write(step: Step, access: Access, lease: Lease, again: Session) -> No
 
 def _said(error: ReconcilerError) -> str:
     return error.message + (f" ({error.hint})" if error.hint else "")
+
+
+def _bug(error: Exception) -> str:
+    """Name an unexpected error by type and place only: its text may quote a secret."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{PurePath(last.filename).name}:{last.lineno}"
+    return f"unexpected {type(error).__name__} at {where}: a bug, please report it"
 
 
 async def _create(step: Step, access: Access, lease: Lease) -> None:
