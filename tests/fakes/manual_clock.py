@@ -24,10 +24,10 @@ class ManualClock:
         await event.wait()
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass in small steps, so that everybody acts in the right order."""
+        """Let time pass from one sleeper to the next, so that everybody acts in order."""
         end = self._passed + seconds
         while self._passed < end:
-            self._passed = min(end, self._passed + 0.5)
+            self._passed = min([end, *(wake for wake, _ in self._sleepers)])
             for wake, event in self._sleepers:
                 if wake <= self._passed:
                     event.set()

@@ -251,7 +251,7 @@ class MemoryApi:
     async def post(self, path: str, body: Any = None, *, repeat: Repeat = Repeat.NEVER) -> Any:
         return await self._send(Request(0, "POST", path, body), repeat=repeat is Repeat.SAFE)
 
-    async def patch(self, path: str, body: Any) -> Any:
+    async def patch(self, path: str, body: Any, *, urgent: bool = False) -> Any:
         return await self._send(Request(0, "PATCH", path, body), repeat=True)
 
     async def delete(self, path: str) -> None:
