@@ -1,10 +1,13 @@
 """An embedded Prefect server: a child process with a SQLite database in the state directory."""
 
+import fcntl
+import os
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +21,9 @@ from reconciler.runtime.clock import Clock
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 10.0
+_LOCK_SECONDS = 10.0  # a server whose parent was killed needs a moment to end
 _TAIL = 15
+_CHILD = Path(__file__).with_name("embedded_child.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,8 @@ async def embedded_server(
 ) -> AsyncIterator[EmbeddedServer]:
     """Run a server for the time of the block, on `port` or, if that is taken, on a free one.
 
+    It ends with this process, however this one ends, and one server at a time uses a folder.
+
     Args:
         folder: where the database and the log live; kept between starts.
         environ: environment of the child; `PREFECT_*` in it is dropped, so that no profile or
@@ -69,40 +76,66 @@ async def embedded_server(
         port: wanted port on 127.0.0.1.
 
     Raises:
-        UsageError: Prefect is not installed.
+        UsageError: Prefect is not installed, or another server uses the folder.
         Unreachable: it did not come up; the message has the end of its log.
     """
     require_prefect(python)
+    with _lock_file(folder) as lock:
+        await _lock(lock, folder, clock)
+        chosen = _free_port(port)
+        page = f"http://127.0.0.1:{chosen}"
+        server = EmbeddedServer(f"{page}/api", page, folder / "server.log")
+        environment = _child_environment(environ, folder, chosen)
+        process = await _start(python, chosen, environment, server.log, lock)
+        try:
+            await _wait_until_up(server, process, clock)
+            yield server
+        finally:
+            with anyio.CancelScope(shield=True):
+                await _stop(process)
+
+
+@contextmanager
+def _lock_file(folder: Path) -> Iterator[int]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = folder / "server.log"
-    chosen = _free_port(port)
-    command = [
-        python,
-        "-m",
-        "prefect",
-        "server",
-        "start",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(chosen),
-    ]
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+async def _lock(descriptor: int, folder: Path, clock: Clock) -> None:
+    """Take the folder for us alone; the server inherits the lock, so that it holds while it lives."""
+    deadline = clock.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if clock.monotonic() > deadline:
+                raise UsageError(
+                    f"another `reconciler up` runs the Prefect server in {folder}",
+                    hint="stop that one, or set RECONCILER_STATE_DIR to another folder",
+                ) from None
+            await clock.sleep(0.2)
+        else:
+            return
+
+
+async def _start(
+    python: str, port: int, environment: Mapping[str, str], log: Path, lock: int
+) -> anyio.abc.Process:
+    start = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("ab") as output:
-        process = await anyio.open_process(
-            command,
-            env=_child_environment(environ, folder, chosen),
-            stdin=None,
+        return await anyio.open_process(
+            [python, "-P", str(_CHILD), *start],
+            env=environment,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             start_new_session=True,
+            pass_fds=(lock,),
         )
-    server = EmbeddedServer(f"http://127.0.0.1:{chosen}/api", f"http://127.0.0.1:{chosen}", log)
-    try:
-        await _wait_until_up(server, process, clock)
-        yield server
-    finally:
-        with anyio.CancelScope(shield=True):
-            await _stop(process)
 
 
 def _child_environment(environ: Mapping[str, str], folder: Path, port: int) -> dict[str, str]:
@@ -152,11 +185,11 @@ def _tail(log: Path) -> str:
 
 
 async def _stop(process: anyio.abc.Process) -> None:
-    if process.returncode is not None:
-        return
-    process.send_signal(signal.SIGINT)
-    with anyio.move_on_after(_STOP_SECONDS):
-        await process.wait()
+    if process.returncode is None:
+        process.send_signal(signal.SIGINT)
+        with anyio.move_on_after(_STOP_SECONDS):
+            await process.wait()
     if process.returncode is None:
         process.kill()
         await process.wait()
+    await process.aclose()
