@@ -12,6 +12,7 @@ from reconciler.model.problems import Problem
 
 At = Callable[..., Place]
 
+_HELP = "`reconciler schema` shows what is allowed"
 _WORDS = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
@@ -39,11 +40,11 @@ def problems_of(error: ValidationError, model: type[BaseModel], at: At) -> Itera
         inside = _inside(schema, path[:-1])
         if found["type"] == "extra_forbidden":
             key = str(path[-1])
-            yield Problem(at(*path), f"unknown key {key!r}", did_you_mean(key, inside))
+            yield Problem(at(*path), f"unknown key {key!r}", did_you_mean(key, inside) or _HELP)
             continue
         hint = str(inside.get(path[-1], {}).get("description", "")) if path else ""
         missing = found["type"] == "missing"
-        yield Problem(at(*path[:-1] if missing else path), _message(found), hint or None)
+        yield Problem(at(*path[:-1] if missing else path), _message(found), hint or _HELP)
 
 
 def _message(found: ErrorDetails) -> str:

@@ -70,7 +70,7 @@ def unresolved(declarations: Mapping[Key, Declaration]) -> Iterator[Problem]:
             yield Problem(
                 declaration.at(path),
                 f"{ref.key} is not in this tree; it is looked up on the server",
-                near and f"did you mean {near}?",
+                f"did you mean {near}?" if near else "declare it here unless it exists there",
                 Severity.WARNING,
             )
 

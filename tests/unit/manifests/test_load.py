@@ -208,7 +208,7 @@ def test_offline_a_reference_that_leaves_the_tree_is_a_warning():
         ),
         (
             "c.yaml:4:8: block/docker-registry/private is not in this tree;"
-            " it is looked up on the server"
+            " it is looked up on the server (declare it here unless it exists there)"
         ),
     ]
     assert warnings(files) == []
