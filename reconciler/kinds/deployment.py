@@ -1,27 +1,7 @@
 """The kind Deployment: `deployment/<flow>/<name>`.
 
-How an update is written. One request carries it in every case, then the runs are refilled:
-
-| what changes                                           | 2.20.26 | 3.8.8   | why                       |
-|--------------------------------------------------------|---------|---------|---------------------------|
-| description, version, tags, paused, path, entrypoint,  | PATCH   | PATCH   | keeps whatever it doesn't |
-| infrastructure, storage, job_variables, work queue and |         |         | name, schedule ids too    |
-| pool, plain parameters, enforce_parameter_schema       |         |         |                           |
-| parameters with `__prefect_kind`                       | re-POST | re-POST | PATCH stores their values |
-| parameter_openapi_schema, pull_steps                   | re-POST | PATCH   | unknown to PATCH on 2.20  |
-| labels                                                 | -       | re-POST | unknown to PATCH          |
-| concurrency_limit, concurrency_options                 | -       | PATCH   | with the shared limit let |
-|                                                        |         |         | go first, else its number |
-|                                                        |         |         | changes for everybody     |
-| manifest_path                                          | PATCH   | -       |                           |
-| schedules                                              | PATCH   | PATCH   | replaces all; on 3.x those|
-|                                                        |         |         | with slugs stay in place  |
-| schedules, where live ones have slugs and one of them  | -       | re-POST | PATCH never removes a slug|
-| goes or one without slug comes                         |         |         | (204 or 422)              |
-| anything, while a schema is enforced that isn't there  | re-POST | re-POST | PATCH answers 409         |
-
-A re-POST carries every live value: 2.20 resets what is left out, and both replace the schedules
-(facts: "omitted fields on re-POST"; Prefect 2.20.26 and 3.8.8: tried).
+What an update sends is decided in `reconciler.model.deployment_update`, with the table of reasons; how
+scheduled runs come back after it, in `reconciler.api.refill`.
 """
 
 import hashlib
@@ -34,7 +14,7 @@ import anyio
 
 from reconciler.api import deployments, pools, refill
 from reconciler.blocks.declare import block_declaration, block_key
-from reconciler.errors import NotFound
+from reconciler.errors import NotFound, Overloaded
 from reconciler.kinds.base import Session, Written, outgoing
 from reconciler.model.deployment_document import (
     BUILT,
@@ -45,15 +25,13 @@ from reconciler.model.deployment_document import (
 )
 from reconciler.model.deployment_fields import (
     DEFAULT_POOL,
-    FIELDS,
     field_rules,
-    has_kinds,
     known,
     live_fields,
     normalise,
-    shares_limit,
 )
 from reconciler.model.deployment_schema import document_schema
+from reconciler.model.deployment_update import needs_post, patched, rewritten
 from reconciler.model.desired import Declaration, Document, Parsed
 from reconciler.model.keys import Key
 from reconciler.model.live import Evidence, Live
@@ -64,8 +42,6 @@ from reconciler.model.server import ServerFacts
 from reconciler.model.values import Fields, Ref, Value
 
 _BLOCKS = ("infrastructure", "storage")
-_QUEUE = ("work_queue_name", "work_pool_name")
-_REFILL_SECONDS = 60  # for how long a refill goes on although we are being stopped
 _SCHEDULE_FIELDS_V3 = ("slug", "parameters")
 _WRITE_EFFECTS = ("its auto-scheduled runs are deleted and scheduled again",)
 
@@ -75,6 +51,14 @@ class Deployment:
 
     name: ClassVar[str] = "Deployment"
     prefix: ClassVar[str] = "deployment"
+
+    def __init__(self, refill_seconds: float = 60.0) -> None:
+        """Make the kind.
+
+        Args:
+            refill_seconds: how long a refill may take, also while we are being stopped.
+        """
+        self._refill_seconds = refill_seconds
 
     def recognises(self, document: Document) -> bool:
         """Tell whether a document without `kind` is one: by its shape, or by naming a flow."""
@@ -166,18 +150,16 @@ class Deployment:
         )
         if not existed:
             session.index.add(key, id_)
-            await _refill(session, id_, refill.Seen(session.api.now()), fields)
+            seen = refill.Seen(session.api.now())
+            await _refill(session, id_, seen, fields, self._refill_seconds)
         return Written(id_, existed)
 
     async def update(self, session: Session, live: Live, fields: Fields) -> None:
-        """Write fields with the least request that carries them (see the table), then refill."""
+        """Write fields with the least request that carries them, then refill."""
         v2 = session.facts.is_v2
-        again = _needs_post(live, fields, v2=v2)
-        if (
-            fields.get("work_pool_name", live.fields["work_pool_name"])
-            != live.fields["work_pool_name"]
-        ):
+        if "work_pool_name" in fields:
             await _ensure_pool(session, fields["work_pool_name"])
+        again = needs_post(live, fields, v2=v2)
         seen = await refill.look(
             session.api,
             live.id,
@@ -185,12 +167,15 @@ class Deployment:
             new_keys="schedules" in fields or (again and not v2),
         )
         if again:
-            body = {**_rewrite(session, live, fields), **_limit(live, fields)}
-            await deployments.rewrite(session.api, body)
+            names = {"name": live.key.name, "flow_id": live.raw["flow_id"]}
+            body = _body(session, rewritten(live, fields))
+            await deployments.rewrite(session.api, {**names, **body})
         else:
-            body = {**_patch(session, live, fields), **_limit(live, fields)}
-            await deployments.patch(session.api, live.id, body)
-        await _refill(session, live.id, seen, {**live.fields, **fields})
+            await deployments.patch(
+                session.api, live.id, _body(session, patched(live, fields, v2=v2))
+            )
+        whole = {**live.fields, **fields}
+        await _refill(session, live.id, seen, whole, self._refill_seconds)
 
     async def delete(self, session: Session, live: Live) -> None:
         """Delete by id."""
@@ -271,62 +256,6 @@ def _body(session: Session, fields: Fields) -> dict[str, Any]:
     return deployments.wire({**fields, **ids}, v2=session.facts.is_v2)
 
 
-def _patch(session: Session, live: Live, fields: Fields) -> dict[str, Any]:
-    """Make the body of a PATCH: the fields, and what must go with them."""
-    whole = {**fields, **_queue(live, fields)}
-    if session.facts.is_v2 and whole.get("work_pool_name") not in (None, DEFAULT_POOL):
-        # 2.20 checks the variables of the request against the pool, absent ones as null.
-        whole.setdefault("job_variables", live.fields["job_variables"])
-    return _body(session, whole)
-
-
-def _rewrite(session: Session, live: Live, fields: Fields) -> dict[str, Any]:
-    """Make the body of a re-POST: every live value with the fields over it."""
-    apart = (*_QUEUE, "concurrency_limit")
-    kept = {name: value for name, value in live.fields.items() if name not in apart}
-    queue = _queue(live, fields) or {name: live.fields[name] for name in _QUEUE}
-    names = {"name": live.key.name, "flow_id": live.raw["flow_id"]}
-    return {**names, **_body(session, {**kept, **queue, **fields})}
-
-
-def _queue(live: Live, fields: Fields) -> dict[str, Value]:
-    """Return queue and pool where one of them is written, since either alone changes the other too.
-
-    A queue without pool is one of the default agent pool; a pool without queue its default queue.
-    """
-    if not any(name in fields for name in _QUEUE):
-        return {}
-    whole = {name: fields.get(name, live.fields[name]) for name in _QUEUE}
-    return {name: value for name, value in whole.items() if value is not None}
-
-
-def _limit(live: Live, fields: Fields) -> dict[str, Any]:
-    """Let a shared concurrency limit go before one of its own is written."""
-    if "concurrency_limit" in fields and shares_limit(live.raw):
-        return {"global_concurrency_limit_id": None}
-    return {}
-
-
-def _needs_post(live: Live, fields: Fields, *, v2: bool) -> bool:
-    """Tell whether only a POST can carry the change (see the table at the top)."""
-    unknown = any(not (FIELDS[name].patch_v2 if v2 else FIELDS[name].patch_v3) for name in fields)
-    enforced = fields.get("enforce_parameter_schema", live.fields["enforce_parameter_schema"])
-    without_schema = not isinstance(live.raw.get("parameter_openapi_schema"), dict)
-    return (
-        unknown
-        or has_kinds(fields.get("parameters"))
-        or bool(enforced and without_schema)
-        or (not v2 and "schedules" in fields and _loses_slug(live, fields))
-    )
-
-
-def _loses_slug(live: Live, fields: Fields) -> bool:
-    """Tell whether PATCH on 3.x would refuse the schedules, or keep one that must go."""
-    before = [item.get("slug") for item in _list(live.fields["schedules"])]
-    after = [item.get("slug") for item in _list(fields["schedules"])]
-    return bool(before) and all(before) and not (set(before) <= set(after) and all(after))
-
-
 async def _ensure_pool(session: Session, pool: Value) -> None:
     """Make the default agent pool where a fresh server has none; any other must be there.
 
@@ -345,10 +274,14 @@ async def _ensure_pool(session: Session, pool: Value) -> None:
     pools_seen.add(pool)
 
 
-async def _refill(session: Session, id_: str, seen: refill.Seen, fields: Fields) -> None:
+async def _refill(
+    session: Session, id_: str, seen: refill.Seen, fields: Fields, seconds: float
+) -> None:
     """Refill, also while we are being stopped: the write is done, its runs are missing."""
-    schedules = _list(fields.get("schedules"))
-    active = any(item.get("active", True) for item in schedules)
-    with anyio.move_on_after(_REFILL_SECONDS, shield=True):
-        paused = bool(fields.get("paused"))
+    active = any(item.get("active", True) for item in _list(fields.get("schedules")))
+    paused = bool(fields.get("paused"))
+    with anyio.move_on_after(seconds, shield=True) as scope:
         await refill.refill(session.api, id_, seen, paused=paused, active=active)
+    if scope.cancelled_caught:
+        message = f"written, but its runs could not be scheduled again within {seconds:g} s"
+        raise Overloaded(message, hint="Prefect's scheduler makes the future ones by itself")
