@@ -11,7 +11,9 @@ from reconciler.model.values import ABSENT, MASKED, Ref, Secret, UnknownRef
 PRINT = Fingerprinter(b"k" * 32)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
     max_leaves=12,
 )
 
@@ -47,7 +49,10 @@ def test_true_is_not_one():
 
 def test_marks_differ_from_what_they_look_like():
     key = Key.of("block", "s3", "a")
-    prints = [PRINT.of(v) for v in (Ref(key), str(key), UnknownRef("i"), "i", MASKED, "********", ABSENT, None, {})]
+    prints = [
+        PRINT.of(v)
+        for v in (Ref(key), str(key), UnknownRef("i"), "i", MASKED, "********", ABSENT, None, {})
+    ]
     assert len(set(prints)) == len(prints)
 
 

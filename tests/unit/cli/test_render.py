@@ -17,11 +17,18 @@ UPDATE = Change(
     Cause.GIT,
     "changed in git",
     Place("blocks/etl.yaml", 1, 1),
-    fields=(FIELD, FieldChange("data.env.A", ABSENT, None, Cause.DRIFT, held="drift is reported only")),
+    fields=(
+        FIELD,
+        FieldChange("data.env.A", ABSENT, None, Cause.DRIFT, held="drift is reported only"),
+    ),
     effects=("its runs are rewritten",),
 )
 HELD = Change(
-    Key.of("block", "process", "x"), Action.BLOCKED, Cause.REMOVED, "allow with --allow-cascade", wanted=Action.DELETE
+    Key.of("block", "process", "x"),
+    Action.BLOCKED,
+    Cause.REMOVED,
+    "allow with --allow-cascade",
+    wanted=Action.DELETE,
 )
 PLAN = Plan(
     revision="0123456789abcdef+dirty:99",
@@ -46,7 +53,15 @@ REPORT = Report(
 
 
 def plain(markup):
-    console = Console(width=200, file=None, record=True, no_color=True, highlight=False, soft_wrap=True, quiet=False)
+    console = Console(
+        width=200,
+        file=None,
+        record=True,
+        no_color=True,
+        highlight=False,
+        soft_wrap=True,
+        quiet=False,
+    )
     with console.capture() as captured:
         console.print(markup)
     return captured.get()
@@ -56,7 +71,14 @@ def plain(markup):
 def test_every_format_names_key_field_cause_place_effect_and_hold(form):
     text = render(PLAN, form)
     text = plain(text) if form is Format.TEXT else text
-    for part in ("block/docker-container/etl", "data.image", "a:1", "a:2", "git", "blocks/etl.yaml:5:3"):
+    for part in (
+        "block/docker-container/etl",
+        "data.image",
+        "a:1",
+        "a:2",
+        "git",
+        "blocks/etl.yaml:5:3",
+    ):
         assert part in text
     for part in ("its runs are rewritten", "--allow-cascade", "deletes are held", "delete"):
         assert part.replace("-", "") in text.replace("-", "").replace("\\", "")
@@ -73,7 +95,15 @@ def test_every_format_tells_how_each_change_ended(form):
 def test_json_is_the_public_form():
     read = json.loads(render(PLAN, Format.JSON))
     assert read["format_version"] == 1
-    assert read["summary"] == {"create": 0, "update": 1, "delete": 0, "adopt": 0, "unchanged": 7, "blocked": 1, "drift": 1}
+    assert read["summary"] == {
+        "create": 0,
+        "update": 1,
+        "delete": 0,
+        "adopt": 0,
+        "unchanged": 7,
+        "blocked": 1,
+        "drift": 1,
+    }
     assert read["requests"] == {"reads": 3, "writes": 2}
     change = next(c for c in read["changes"] if c["action"] == "blocked")
     assert change["wanted"] == "delete"
@@ -88,7 +118,9 @@ def test_markup_in_values_is_shown_and_not_obeyed():
         Action.UPDATE,
         Cause.GIT,
         "[bold]@team</details> | `",
-        fields=(FieldChange("data.image", "[red]x[/red]", "<script>|`</details>\n# big", Cause.GIT),),
+        fields=(
+            FieldChange("data.image", "[red]x[/red]", "<script>|`</details>\n# big", Cause.GIT),
+        ),
     )
     plan = Plan("r", "d", "i", "s", (evil,))
     assert "[red]x[/red]" in plain(render(plan, Format.TEXT))
@@ -101,7 +133,8 @@ def test_markup_in_values_is_shown_and_not_obeyed():
 
 def test_a_comment_stays_below_githubs_limit_and_counts_what_it_left_out():
     many = tuple(
-        Change(Key.of("block", "process", f"b{n}"), Action.CREATE, Cause.NEW, "x" * 300) for n in range(1000)
+        Change(Key.of("block", "process", f"b{n}"), Action.CREATE, Cause.NEW, "x" * 300)
+        for n in range(1000)
     )
     text = markdown.write(Plan("r", "d", "i", "s", many))
     assert len(text) < 65_536
@@ -116,7 +149,11 @@ def test_long_values_are_cut_and_counted():
 
 @pytest.mark.parametrize(
     ("revision", "short"),
-    [("0123456789abcdef", "0123456789"), ("0123456789abcdef+dirty:aaaa", "0123456789+dirty:aaaa"), ("sha256:" + "a" * 64, "sha256:" + "a" * 12)],
+    [
+        ("0123456789abcdef", "0123456789"),
+        ("0123456789abcdef+dirty:aaaa", "0123456789+dirty:aaaa"),
+        ("sha256:" + "a" * 64, "sha256:" + "a" * 12),
+    ],
 )
 def test_revisions_are_shortened_for_people(revision, short):
     assert words.short(revision) == short

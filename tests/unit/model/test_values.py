@@ -23,7 +23,14 @@ CANARY = "hunter2-canary"
 
 @pytest.mark.parametrize(
     "show",
-    [repr, str, lambda s: f"{s}", lambda s: f"{s!r:>20}", lambda s: "%s" % s, lambda s: f"{[s]} {({'a': s})}"],  # noqa: UP031
+    [
+        repr,
+        str,
+        lambda s: f"{s}",
+        lambda s: f"{s!r:>20}",
+        lambda s: "%s" % s,
+        lambda s: f"{[s]} { ({'a': s}) }",
+    ],  # noqa: UP031
 )
 def test_a_secret_never_prints(show):
     assert CANARY not in show(Secret(CANARY))
@@ -31,7 +38,12 @@ def test_a_secret_never_prints(show):
 
 def test_a_secret_cannot_be_compared_hashed_or_stored():
     secret = Secret(CANARY)
-    for misuse in (lambda: secret == CANARY, lambda: hash(secret), lambda: pickle.dumps(secret), lambda: copy.deepcopy(secret)):
+    for misuse in (
+        lambda: secret == CANARY,
+        lambda: hash(secret),
+        lambda: pickle.dumps(secret),
+        lambda: copy.deepcopy(secret),
+    ):
         with pytest.raises(TypeError) as caught:
             misuse()
         assert CANARY not in str(caught.value)
