@@ -28,9 +28,9 @@ CANARY = "hunter2-canary"
         str,
         lambda s: f"{s}",
         lambda s: f"{s!r:>20}",
-        lambda s: "%s" % s,
+        lambda s: "{}".format(s),
         lambda s: f"{[s]} { ({'a': s}) }",
-    ],  # noqa: UP031
+    ],
 )
 def test_a_secret_never_prints(show):
     assert CANARY not in show(Secret(CANARY))
