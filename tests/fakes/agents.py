@@ -15,8 +15,8 @@ from tests.fakes.prefect_runs import Killed, PrefectRuns, RunsApi
 class SteppedClock:
     """Time that stands still until a test moves it, in steps fine enough for agents."""
 
-    STEP = 0.25
-    TURNS = 60
+    STEP = 0.5
+    TURNS = 40
 
     def __init__(self):
         self._passed = 0.0

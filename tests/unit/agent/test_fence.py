@@ -1,0 +1,129 @@
+"""Directly before a start: is the run still ours, and are we still known to be alive?"""
+
+import pytest
+
+from tests.fakes.agents import world
+
+pytestmark = pytest.mark.anyio
+
+
+def between_record_and_start(agent, act):
+    """Call something once, after the handle was recorded and before the run starts."""
+    done = []
+
+    def hook(method, path):
+        if path == "/flow_run_states/" and not done:
+            done.append(True)
+            act()
+
+    agent.api.before_request = hook
+
+
+@pytest.mark.parametrize("state", ["CANCELLING", "CRASHED", "COMPLETED", "SCHEDULED"])
+async def test_a_run_that_left_our_claim_is_not_started(tmp_path, state):
+    async with world(tmp_path) as w:
+        run = w.server.schedule()
+        agent = w.agent()
+        later = (w.clock.now().replace(year=2027)).isoformat()
+        between_record_and_start(agent, lambda: w.server.force(run, state, scheduled_time=later))
+        await w.pass_time(60)
+        assert w.host.executions == []
+        assert w.server.kind(run) == ("CANCELLED" if state == "CANCELLING" else state)
+
+
+async def test_a_run_claimed_anew_by_another_is_not_started_by_us(tmp_path):
+    async with world(tmp_path) as w:
+        run = w.server.schedule()
+        agent = w.agent()
+        other = "7a4e3a0a-0000-4000-8000-000000000000"
+        between_record_and_start(agent, lambda: w.server.force(run, "PENDING", transition_id=other))
+        await w.pass_time(60)
+        assert w.host.executions == []
+
+
+async def test_a_heartbeat_acknowledged_too_late_does_not_allow_a_start(tmp_path):
+    async with world(tmp_path) as w:
+        run = w.server.schedule()
+        agent = w.agent()
+        slow = []
+        real = agent.api.post
+
+        async def post(path, body=None, **more):
+            answer = await real(path, body, **more)
+            if path.endswith("heartbeat") and slow:
+                await w.clock.sleep(slow.pop())
+            return answer
+
+        original = agent.launcher.create
+
+        async def create(spec):
+            handle = await original(spec)
+            slow.extend([18.0] * 3)
+            await w.clock.sleep(26.0)
+            starts.append(w.clock.monotonic() - agent.presence._sent)
+            return handle
+
+        starts = []
+        agent.api.post = post
+        agent.launcher.create = create
+        began = []
+        start = agent.launcher.start
+
+        async def begin(handle):
+            began.append(w.clock.monotonic() - agent.presence._sent)
+            await start(handle)
+
+        agent.launcher.start = begin
+        await w.pass_time(200)
+        assert all(age < 15 for age in began), began
+        assert w.host.executions.count(run) <= 1
+
+
+async def test_a_claim_under_a_name_given_up_is_not_started_under_the_new_one(tmp_path):
+    async with world(tmp_path) as w:
+        w.server.schedule()
+        agent = w.agent()
+        before = []
+        original, start = agent.launcher.create, agent.launcher.start
+
+        async def create(spec):
+            agent.launcher.create = original
+            handle = await original(spec)
+            agent.presence._sent -= 60  # as if the machine had slept
+            await agent.presence.beat()
+            return handle
+
+        async def begin(handle):
+            before.append(w.clock.monotonic())
+            await start(handle)
+
+        agent.launcher.create, agent.launcher.start = create, begin
+        began = w.clock.monotonic()
+        await w.pass_time(90)
+        assert len(before) == 1
+        assert before[0] - began > 30, "only once the server had called the old name OFFLINE"
+
+
+async def test_a_run_that_ended_after_the_listing_is_not_taken_for_a_stray(tmp_path):
+    """Its end comes between the survey's listing and its look at the run."""
+    async with world(tmp_path) as w:
+        run = w.server.schedule()
+        agent = w.agent(poll_seconds=1)
+        listed = w.server.listed
+
+        def listing(body):
+            found = listed(body)
+            stale = [dict(one, infrastructure_pid=None) for one in seen.get("pending", [])]
+            return found or stale
+
+        seen = {}
+
+        def remember(method, path):
+            if path == "/flow_run_states/":
+                seen["pending"] = [w.server.view(run)]
+
+        agent.api.before_request = remember
+        w.server.listed = listing
+        await w.pass_time(40)
+        assert w.host.executions == [run]
+        assert w.server.kind(run) == "COMPLETED"
