@@ -23,6 +23,7 @@ class Call:
         repeatable: whether it may be sent again when its answer was lost.
         read: whether it only reads.
         hidden: texts that must not appear in any message.
+        urgent: it is sent at once, beside the limit of concurrent requests.
     """
 
     method: str
@@ -32,6 +33,7 @@ class Call:
     repeatable: bool = True
     read: bool = False
     hidden: tuple[str, ...] = field(default=(), repr=False)
+    urgent: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"

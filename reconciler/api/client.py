@@ -34,6 +34,9 @@ class Api:
     until the deadline (120 s a request), then Overloaded or Unreachable. A POST with
     `Repeat.NEVER` whose answer was lost or was a 5xx after sending raises `AnswerLost` at once.
 
+    Requests wait for each other as the server bears (limits.py), save those that are `urgent`:
+    signs of life, on which others rely.
+
     A body may hold `Secret` anywhere: it is revealed here, and taken out of what the server says.
 
     Attributes:
@@ -53,25 +56,37 @@ class Api:
         """GET a path below the API root (`/deployments/<id>`); return the JSON."""
         return await self._send(Call("GET", path, params, read=True))
 
-    async def post(self, path: str, body: Any = None, *, repeat: Repeat = Repeat.NEVER) -> Any:
+    async def post(
+        self,
+        path: str,
+        body: Any = None,
+        *,
+        repeat: Repeat = Repeat.NEVER,
+        urgent: bool = False,
+    ) -> Any:
         """POST; `repeat=Repeat.SAFE` for filters, counts and upserts. Filters count as reads."""
-        return (await self.post_status(path, body, repeat=repeat))[1]
+        return (await self.post_status(path, body, repeat=repeat, urgent=urgent))[1]
 
     async def post_status(
-        self, path: str, body: Any = None, *, repeat: Repeat = Repeat.NEVER
+        self,
+        path: str,
+        body: Any = None,
+        *,
+        repeat: Repeat = Repeat.NEVER,
+        urgent: bool = False,
     ) -> tuple[int, Any]:
         """POST as `post` does; return the status too: an upsert says 201 (made) or 200 (was there)."""
         content, hidden = encode({} if body is None else body)
         repeatable = repeat is Repeat.SAFE
         read = repeatable and path.rstrip("/").rpartition("/")[2] in _READING
-        call = Call("POST", path, None, content, repeatable, read, hidden)
+        call = Call("POST", path, None, content, repeatable, read, hidden, urgent)
         answer = await self._sender.send(call)
         return answer.status, result(call, answer)
 
-    async def patch(self, path: str, body: Any) -> Any:
+    async def patch(self, path: str, body: Any, *, urgent: bool = False) -> Any:
         """PATCH; repeated when the answer is lost, since it is idempotent."""
         content, hidden = encode(body)
-        return await self._send(Call("PATCH", path, body=content, hidden=hidden))
+        return await self._send(Call("PATCH", path, body=content, hidden=hidden, urgent=urgent))
 
     async def put(self, path: str, body: Any) -> Any:
         """PUT; repeated when the answer is lost."""

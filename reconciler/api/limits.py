@@ -1,7 +1,9 @@
 """How many requests run at a time: additive increase, multiplicative decrease.
 
-A server that is asked too much says so (429, 503) or breaks off. SQLite servers do so from a few
-concurrent writes on; PostgreSQL servers bear more. Nobody has to know which: the limit finds out.
+A server that is asked too much says so (429, 503) or breaks off. SQLite servers do so from two
+concurrent writes on, and bear many reads; PostgreSQL servers bear both. Nobody has to know which:
+the limits find out. Writes have one of their own, that starts at one, grows slowly and remembers
+for a while where the server gave up, so that a SQLite server sees next to no write in vain.
 """
 
 from collections import deque
@@ -20,13 +22,24 @@ class Aimd:
         limit: how many requests may run now; its whole part counts.
         lowest: never below this.
         highest: never above this.
+        growth: how much a round of answers adds.
+        memory: for so many answers the limit stays below the one that was too much.
         epoch: number of cuts so far; a request remembers the one it started in.
     """
 
     limit: float = 4.0
     lowest: float = 1.0
     highest: float = 32.0
+    growth: float = 1.0
+    memory: int = 0
     epoch: int = 0
+    _ceiling: float = 0.0
+    _cautious: int = 0
+
+    @classmethod
+    def for_writes(cls) -> "Aimd":
+        """Return the limit of writes: one at a time, until the server has shown that it bears more."""
+        return cls(limit=1.0, growth=1 / 8, memory=200)
 
     @property
     def allowed(self) -> int:
@@ -34,14 +47,17 @@ class Aimd:
         return int(self.limit)
 
     def succeeded(self, running: int) -> None:
-        """Grow by one for each round of answers, as long as the limit is in use at all.
+        """Grow with each round of answers, as long as the limit is in use at all.
 
         Args:
             running: requests that ran at the time, this one included. An idle client learns
                 nothing of what the server bears.
         """
-        if running >= self.allowed:
-            self.limit = min(self.highest, self.limit + 1 / self.limit)
+        if running < self.allowed:
+            return
+        top = self._ceiling if self._cautious else self.highest
+        self._cautious = max(0, self._cautious - 1)
+        self.limit = max(self.limit, min(top, self.limit + self.growth / self.limit))
 
     def overloaded(self, epoch: int) -> None:
         """Halve, once for all requests that were under way together.
@@ -50,6 +66,8 @@ class Aimd:
             epoch: the one that the request started in.
         """
         if epoch == self.epoch:
+            self._ceiling = max(self.lowest, self.allowed - 1.0)
+            self._cautious = self.memory
             self.limit = max(self.lowest, self.limit / 2)
             self.epoch += 1
 
@@ -72,9 +90,16 @@ class Limiter:
         self._waiting: deque[anyio.Event] = deque()
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[Slot]:
-        """Wait for a slot, hold it, learn from how it went."""
-        await self._enter()
+    async def slot(self, *, urgent: bool = False) -> AsyncIterator[Slot]:
+        """Wait for a slot, hold it, learn from how it went.
+
+        Args:
+            urgent: don't wait: a sign of life must not stand in line behind a thousand writes.
+        """
+        if urgent:
+            self.running += 1
+        else:
+            await self._enter()
         slot = Slot(self.aimd.epoch)
         try:
             yield slot

@@ -74,7 +74,8 @@ async def heartbeat(api: Api, pool: str, worker: str, interval: float) -> None:
         NotFound: there is no such pool.
     """
     body = {"name": worker, "heartbeat_interval_seconds": max(1, round(interval))}
-    await api.post(f"/work_pools/{_segment(pool)}/workers/heartbeat", body, repeat=Repeat.SAFE)
+    path = f"/work_pools/{_segment(pool)}/workers/heartbeat"
+    await api.post(path, body, repeat=Repeat.SAFE, urgent=True)
 
 
 async def workers(api: Api, pool: str) -> list[Worker]:

@@ -12,7 +12,7 @@ from reconciler.api import retry
 from reconciler.api.answers import Answer, explanation, result
 from reconciler.api.attempts import Attempt, Progress, given_up
 from reconciler.api.calls import Call
-from reconciler.api.limits import Limiter, Slot
+from reconciler.api.limits import Aimd, Limiter, Slot
 from reconciler.api.retry import Fate
 from reconciler.api.server_clock import ServerClock
 from reconciler.errors import AnswerLost, NotPrefect, Overloaded
@@ -99,7 +99,8 @@ class Sender:
         self._clock = clock
         self._patience = patience
         self._csrf = _Csrf(csrf)
-        self._limiter = Limiter()
+        self._reads = Limiter()
+        self._writes = Limiter(Aimd.for_writes())
         self._backoff = Backoff()
         self._heard = False
         self._quiet_until = 0.0
@@ -156,7 +157,8 @@ class Sender:
         return progress.spent + delay > deadline
 
     async def _attempt(self, call: Call, progress: Progress) -> Attempt:
-        async with self._limiter.slot() as slot:
+        limiter = self._reads if call.read else self._writes
+        async with limiter.slot(urgent=call.urgent) as slot:
             await self._keep_quiet(call, progress)
             begun = self._clock.monotonic()
             self._count(call)

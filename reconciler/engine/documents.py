@@ -131,14 +131,21 @@ class Records:
         }
         return Record.of(await self._api.post("/block_documents/", body, repeat=repeat))
 
-    async def replace(self, record: Record, data: Mapping[str, Any]) -> None:
+    async def replace(
+        self, record: Record, data: Mapping[str, Any], *, urgent: bool = False
+    ) -> None:
         """Write a document's data, whole.
+
+        Args:
+            record: the document.
+            data: its new data.
+            urgent: don't wait behind other requests.
 
         Raises:
             NotFound: it was deleted.
         """
         body = {"data": data, "merge_existing_data": False}
-        await self._api.patch(f"/block_documents/{record.id}", body)
+        await self._api.patch(f"/block_documents/{record.id}", body, urgent=urgent)
 
     async def delete(self, record: Record) -> None:
         """Delete a document by id; one that is gone is fine."""

@@ -186,7 +186,7 @@ class Lease:
         sent = self._clock.monotonic()
         try:
             with anyio.move_on_after(self._ttl * _PATIENCE):
-                await self._records.replace(self._record, self._data)
+                await self._records.replace(self._record, self._data, urgent=True)
                 self._renewed = sent
                 return True
         except NotFound:

@@ -230,7 +230,7 @@ class RunsApi:
     async def get(self, path, params=None):
         return await self._do("GET", path, params or {})
 
-    async def post(self, path, body=None, *, repeat=None):
+    async def post(self, path, body=None, *, repeat=None, urgent=False):
         return await self._do("POST", path, body or {})
 
     async def patch(self, path, body):

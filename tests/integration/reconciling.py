@@ -6,7 +6,9 @@ from pathlib import Path
 from reconciler.api.connect import connect
 from reconciler.controller import pipeline
 from reconciler.controller.pipeline import Desk
+from reconciler.engine.documents import LEASE_TYPE, Form, Records
 from reconciler.engine.inventory import InventoryStore
+from reconciler.engine.lease import Lease
 from reconciler.kinds import KINDS
 from reconciler.manifests.load import LoadOptions
 from reconciler.model.wishes import Wishes
@@ -33,6 +35,7 @@ class WatchedApi:
         self.calls = []
         self.die_at = 0
         self.before = True
+        self.hook = None
 
     def __getattr__(self, name):
         return getattr(self._api, name)
@@ -46,8 +49,8 @@ class WatchedApi:
     async def post_status(self, path, body=None, **options):
         return await self._call("POST", path, self._api.post_status, path, body, **options)
 
-    async def patch(self, path, body):
-        return await self._call("PATCH", path, self._api.patch, path, body)
+    async def patch(self, path, body, **options):
+        return await self._call("PATCH", path, self._api.patch, path, body, **options)
 
     async def delete(self, path):
         return await self._call("DELETE", path, self._api.delete, path)
@@ -57,6 +60,8 @@ class WatchedApi:
         number = len(self.calls)
         if self.die_at and (number > self.die_at or (self.before and number == self.die_at)):
             raise Killed
+        if self.hook is not None:
+            await self.hook(method, path)
         try:
             return await call(*args, **options)
         finally:
@@ -109,6 +114,15 @@ class Repository:
     async def apply(self, **wishes):
         planned = await self.planned(**wishes)
         return await pipeline.carry_out(self.desk(), planned, Wishes(**wishes))
+
+    def lease(self):
+        return Lease(self.api, SystemClock(), "prod", "another")
+
+    async def steal(self):
+        """Do as another writer who takes us for dead."""
+        records = Records(self.api, Form(LEASE_TYPE, "", ""))
+        for record in await records.all():
+            await records.delete(record)
 
     async def entries(self):
         return (await InventoryStore(self.api, "prod").load()).inventory.entries

@@ -34,6 +34,20 @@ def test_a_server_that_bears_everything_is_used_to_the_full(start):
     assert aimd.allowed == 32
 
 
+@given(st.integers(1, 20), st.integers(100, 400))
+def test_what_a_server_bears_is_found_and_seldom_exceeded(bears, memory):
+    aimd = Aimd(limit=1, growth=1 / 8, memory=memory)
+    rounds, vain = 5000, 0
+    for number in range(rounds):
+        if aimd.allowed > bears:
+            vain += 1
+            aimd.overloaded(aimd.epoch)
+        else:
+            aimd.succeeded(running=aimd.allowed)
+        assert number < rounds - memory or aimd.allowed >= max(1, bears // 2)
+    assert vain <= rounds / memory + 1
+
+
 @given(st.text())
 def test_any_header_is_read_without_an_error(text):
     seconds = retry_after(text, NOW)

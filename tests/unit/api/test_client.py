@@ -150,7 +150,7 @@ async def test_retry_after_as_a_date_counts_by_the_servers_clock():
 
 async def test_a_rate_limit_quietens_every_request():
     bench = Bench(answer(429, Retry_After="30"), otherwise=lambda _: answer(200, GOOD))
-    bench.sender._limiter.aimd.limit = 1
+    bench.sender._reads.aimd.limit = 1
     asked_at = []
 
     async def ask():
@@ -248,12 +248,58 @@ async def test_an_endless_answer_is_refused():
 async def test_trouble_lowers_the_limit_and_answers_raise_it():
     bench = Bench(answer(503), answer(200, GOOD))
     await bench.api.get("/x")
-    assert bench.sender._limiter.aimd.limit == 2
+    assert bench.sender._reads.aimd.limit == 2
     bench.server.otherwise = lambda _: answer(200, GOOD)
     async with anyio.create_task_group() as tasks:
         for _ in range(50):
             tasks.start_soon(bench.api.get, "/x")
-    assert bench.sender._limiter.aimd.limit > 5
+    assert bench.sender._reads.aimd.limit > 5
+
+
+async def test_writes_have_a_limit_of_their_own_that_starts_at_one():
+    bench, running, most = Bench(), 0, 0
+
+    class Slow(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            nonlocal running, most
+            running += 1
+            most = max(most, running) if request.method == "PATCH" else most
+            await anyio.lowlevel.checkpoint()
+            running -= request.method == "PATCH"
+            return answer(200, GOOD)
+
+    bench.sender._http = httpx.AsyncClient(base_url=URL, transport=Slow())
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(bench.api.patch, "/flows/1", {})
+    assert most == 1
+    assert bench.sender._reads.aimd.limit == 4
+
+
+async def test_what_is_urgent_waits_behind_no_other_write():
+    bench, gate, done = Bench(), anyio.Event(), []
+
+    class Stuck(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            if request.url.path.endswith("/stuck"):
+                await gate.wait()
+            return answer(200, GOOD)
+
+    async def patch(path, **options):
+        await bench.api.patch(path, {}, **options)
+        done.append(path)
+
+    bench.sender._http = httpx.AsyncClient(base_url=URL, transport=Stuck())
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(patch, "/stuck")
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(5):
+            await bench.api.patch("/lease", {}, urgent=True)
+            await bench.api.post("/heartbeat", {}, repeat=Repeat.SAFE, urgent=True)
+        assert done == []
+        gate.set()
+    assert bench.sender._writes.running == 0
 
 
 async def test_pages_are_read_to_the_last_one():

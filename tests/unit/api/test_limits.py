@@ -42,6 +42,49 @@ def test_the_limit_never_falls_below_one():
     assert aimd.allowed == 1
 
 
+def test_writes_start_at_one_and_grow_slowly():
+    aimd = Aimd.for_writes()
+    assert aimd.allowed == 1
+    for _ in range(6):
+        aimd.succeeded(running=1)
+    assert aimd.allowed == 1
+    for _ in range(6):
+        aimd.succeeded(running=1)
+    assert aimd.allowed == 2
+
+
+def test_a_limit_that_was_too_much_is_remembered_for_a_while():
+    aimd = Aimd(limit=4, growth=1, memory=50)
+    aimd.overloaded(aimd.epoch)
+    for _ in range(50):
+        aimd.succeeded(running=aimd.allowed)
+    assert aimd.limit == 3
+    for _ in range(4):
+        aimd.succeeded(running=aimd.allowed)
+    assert aimd.allowed == 4
+
+
+def test_a_server_that_bears_one_write_is_rarely_tried_with_two():
+    aimd, vain = Aimd.for_writes(), 0
+    for _ in range(1000):
+        if aimd.allowed > 1:
+            vain += 1
+            aimd.overloaded(aimd.epoch)
+        else:
+            aimd.succeeded(running=1)
+    assert 1 <= vain <= 5
+
+
+@pytest.mark.anyio
+async def test_what_is_urgent_does_not_wait():
+    limiter = Limiter(Aimd(limit=1, highest=1))
+    async with limiter.slot():
+        with anyio.fail_after(5):
+            async with limiter.slot(urgent=True):
+                assert limiter.running == 2
+    assert limiter.running == 0
+
+
 @pytest.mark.anyio
 async def test_no_more_run_than_are_allowed():
     limiter, most = Limiter(Aimd(limit=3, highest=3)), 0
