@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ def agent_options(
     connection: ConnectionSettings,
     declared: Callable[[], tuple[str, ...]] | None = None,
     *,
+    only: Callable[[], Collection[str]] | None = None,
     run_once: bool = False,
 ) -> AgentOptions:
     """Translate settings into the agent's options."""
@@ -45,6 +46,7 @@ def agent_options(
         queues=settings.queues,
         match=settings.match,
         declared=declared,
+        only=only,
         limit=settings.limit,
         poll_seconds=settings.poll_seconds,
         prefetch_seconds=settings.prefetch_seconds,

@@ -9,6 +9,7 @@ from reconciler.errors import SourceUnavailable
 from reconciler.model.snapshot import Snapshot
 from reconciler.runtime.clock import Clock
 from reconciler.source.base import Source
+from reconciler.source.checkouts import Checkout as SourceCheckout
 from reconciler.source.checkouts import Checkouts
 
 _ASK_SECONDS = 5.0
@@ -32,15 +33,24 @@ class AppliedCode:
 
         Raises:
             SourceError: a file changed since the snapshot was taken.
-            OSError: the disk is full or refuses.
+            SourceUnavailable: the disk is full or refuses.
         """
         async with self._turn:
-            made = await self._checkouts.of(snapshot)
+            made = await self._make(snapshot)
             self._digests[made.path] = made.digest
             self._current = Checkout(made.path, made.revision)
             keep = {self._digests[p] for p in {made.path, *self._in_use} if p in self._digests}
             if self._in_use <= self._digests.keys():
                 await self._checkouts.retain(keep)
+
+    async def _make(self, snapshot: Snapshot) -> SourceCheckout:
+        try:
+            return await self._checkouts.of(snapshot)
+        except OSError as error:
+            raise SourceUnavailable(
+                f"the flow code can't be checked out: {error.strerror or error}",
+                hint="RECONCILER_STATE_DIR is where checkouts are kept; look at its disk",
+            ) from None
 
     async def checkout(self) -> Checkout | None:
         """Return what was applied last, None before the first apply."""

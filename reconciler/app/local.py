@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,10 +19,11 @@ from reconciler.app.code import AppliedCode
 from reconciler.app.wiring import App
 from reconciler.controller import pipeline
 from reconciler.controller.follow import Follower, Reconciled
-from reconciler.errors import InvalidManifests, SourceError, SourceUnavailable
+from reconciler.errors import InvalidManifests, ReconcilerError, SourceError, SourceUnavailable
 from reconciler.manifests.load import LoadOptions
 from reconciler.model.keys import Key
 from reconciler.model.wishes import Location, Wishes
+from reconciler.runtime.supervision import supervise
 from reconciler.settings import ConnectionSettings
 from reconciler.source.base import Source
 from reconciler.source.changes import StableSource, changes
@@ -35,22 +37,46 @@ _LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """How one flow run of `up --once` ended."""
+    """How one flow run of `up --once` ended.
+
+    Attributes:
+        deployment: its key.
+        name: of the flow run; "" where none was started.
+        state: type of its state, `COMPLETED`; None where none was started.
+        message: what the state says, or why none was started.
+    """
 
     deployment: str
     name: str
-    state: str
+    state: str | None
     message: str
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing went wrong."""
+        return self.state in (None, "COMPLETED")
 
 
 class Local:
     """Everything that `reconciler up` runs, made for one API."""
 
-    def __init__(self, app: App, api: Api, follower: Follower, agent: Agent) -> None:
+    def __init__(
+        self, app: App, api: Api, follower: Follower, agent: Agent, started: dict[str, Key]
+    ) -> None:
+        """Wire it.
+
+        Args:
+            app: settings and clock.
+            api: the server.
+            follower: keeps the server in step.
+            agent: launches runs.
+            started: is filled with the runs that `once` starts; the agent looks at it.
+        """
         self._app = app
         self._api = api
         self._follower = follower
         self._agent = agent
+        self._started = started
 
     async def run(
         self, directory: str | None, listener: Callable[[Reconciled], None], stop: anyio.Event
@@ -62,10 +88,16 @@ class Local:
             listener: told of each turn.
             stop: ends it.
         """
+
+        def failed(error: Exception) -> None:
+            listener(Reconciled(None, _explained(error)))
+
+        follow = partial(self._follower.run, listener, DRIFT_SECONDS)
         async with anyio.create_task_group() as group:
-            group.start_soon(self._follower.run, listener, DRIFT_SECONDS)
+            group.start_soon(supervise, follow, self._app.clock, failed)
             if directory is not None:
-                group.start_soon(self._watch, directory)
+                watch = partial(self._watch, directory)
+                group.start_soon(supervise, watch, self._app.clock, failed)
             await self._agent.run(stop)
             group.cancel_scope.cancel()
 
@@ -75,38 +107,58 @@ class Local:
 
     async def once(
         self, listener: Callable[[Reconciled], None], stop: anyio.Event, seconds: float
-    ) -> list[RunEnd]:
+    ) -> list[RunEnd] | None:
         """Apply, run each deployment that isn't paused once, and wait for the ends.
 
         Args:
             listener: told of the one turn.
             stop: ends it early.
             seconds: how long to wait for the runs.
+
+        Returns:
+            The ends; None where not all could be applied, and so nothing was run.
+
+        Raises:
+            ReconcilerError: nothing could be applied.
         """
         turn = await self._follower.turn()
-        listener(turn)
         if turn.error is not None:
             raise turn.error
+        listener(turn)
         if turn.report is None or not turn.report.converged:
-            return []
-        runs = await self._start_all()
-        ends: list[RunEnd] = []
+            return None
+        left_out = await self._start_all()
         async with anyio.create_task_group() as group:
-            group.start_soon(self._agent.run, stop)
-            with anyio.move_on_after(seconds):
-                ends = await self._ends(runs)
-            stop.set()
-        return ends
+            group.start_soon(self._wait, stop, seconds)
+            await self._agent.run(stop)
+            group.cancel_scope.cancel()
+        return [await self._end(run_id, seconds) for run_id in self._started] + left_out
 
-    async def _start_all(self) -> dict[str, Key]:
-        desired = self._follower.desired
-        runs = {}
+    async def _wait(self, stop: anyio.Event, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._all_ended()
+        stop.set()
+
+    async def _start_all(self) -> list[RunEnd]:
+        """Start a run of each deployment; return those that are left out, and why."""
+        desired, left_out = self._follower.desired, []
         for key in () if desired is None else desired.declarations:
-            if key.kind == "deployment":
-                live = await self._api.get(f"/deployments/name/{_path(key)}")
-                if not live["paused"]:
-                    runs[await self._start(str(live["id"]))] = key
-        return runs
+            if key.kind != "deployment":
+                continue
+            live = await self._api.get(f"/deployments/name/{_path(key)}")
+            if why := self._left_out(live):
+                left_out.append(RunEnd(str(key), "", None, why))
+            else:
+                self._started[await self._start(str(live["id"]))] = key
+        return left_out
+
+    def _left_out(self, live: dict[str, Any]) -> str | None:
+        pool = live["work_pool_name"]
+        if live["paused"]:
+            return "paused"
+        if pool is not None and pool != self._app.settings.agent.pool:
+            return f"the work pool {pool!r} has workers of its own"
+        return None
 
     async def _start(self, deployment_id: str) -> str:
         body = {"state": {"type": "SCHEDULED"}, "idempotency_key": str(uuid4())}
@@ -115,24 +167,35 @@ class Local:
         )
         return str(made["id"])
 
-    async def _ends(self, runs: dict[str, Key]) -> list[RunEnd]:
-        ends: dict[str, RunEnd] = {}
-        while len(ends) < len(runs):
+    async def _all_ended(self) -> None:
+        open_ = set(self._started)
+        while open_ or self._agent.active:  # a process ends a little later than its run
             await self._app.clock.sleep(_LOOK_SECONDS)
-            for run_id in runs.keys() - ends.keys():
+            for run_id in sorted(open_):
                 run = await self._api.get(f"/flow_runs/{run_id}")
                 if run["state_type"] in _FINAL:
-                    ends[run_id] = _end(runs[run_id], run)
-        return list(ends.values())
+                    open_.remove(run_id)
+
+    async def _end(self, run_id: str, seconds: float) -> RunEnd:
+        run = await self._api.get(f"/flow_runs/{run_id}")
+        state = str(run["state_type"])
+        message = (run.get("state") or {}).get("message") or ""
+        if state not in _FINAL:
+            message = f"did not end within {seconds:g} s"
+        return RunEnd(str(self._started[run_id]), str(run["name"]), state, message)
 
 
 def _path(key: Key) -> str:
     return "/".join(quote(part, safe="") for part in key.parts)
 
 
-def _end(key: Key, run: dict[str, Any]) -> RunEnd:
-    message = (run.get("state") or {}).get("message") or ""
-    return RunEnd(str(key), str(run["name"]), str(run["state_type"]), message)
+def _explained(error: Exception) -> ReconcilerError:
+    """Say what went wrong; of an error that nobody foresaw, its kind only: it may hold anything."""
+    if isinstance(error, ReconcilerError):
+        return error
+    if isinstance(error, OSError) and error.strerror:
+        return ReconcilerError(f"this machine refuses: {error.strerror}", hint=error.filename)
+    return ReconcilerError(f"unexpected {type(error).__name__}; it is tried again")
 
 
 @asynccontextmanager
@@ -155,8 +218,20 @@ async def local(
     where: Location,
     wishes: Wishes,
     listeners: AgentListeners,
+    *,
+    once: bool = False,
 ) -> AsyncIterator[Local]:
-    """Wire it all for a connection."""
+    """Wire it all for a connection.
+
+    Args:
+        app: settings and clock.
+        connection: to the API.
+        where: the manifests are.
+        wishes: of the user.
+        listeners: told what the agent does.
+        once: for `Local.once`: the agent looks after the runs that it starts, and no others.
+    """
+    started: dict[str, Key] = {}
     code = AppliedCode(Checkouts(app.settings.service.state_dir))
     source = app.source(where)
     options = await app.load_options(where, wishes)
@@ -169,13 +244,16 @@ async def local(
             app,
             desk.api,
             agent_options(
-                settings, connection, lambda: declared_queues(follower.desired, settings.pool)
+                settings,
+                connection,
+                lambda: declared_queues(follower.desired, settings.pool),
+                only=started.keys if once else None,
             ),
             code,
             listeners,
             withheld,
         )
-        yield Local(app, desk.api, follower, agent)
+        yield Local(app, desk.api, follower, agent, started)
 
 
 async def _secret_prefixes(source: Source, options: LoadOptions) -> tuple[str, ...]:

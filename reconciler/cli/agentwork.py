@@ -11,7 +11,7 @@ from reconciler.agent.loop import Agent
 from reconciler.app import App
 from reconciler.app.agent import AgentListeners, agent_options, make_agent
 from reconciler.app.code import FollowedCode
-from reconciler.cli.upwork import stop_on_signal, tell_agent, tell_output
+from reconciler.cli.upwork import Voice, stop_on_signal
 from reconciler.cli.work import begin
 from reconciler.model.wishes import Location
 from reconciler.source.checkouts import Checkouts
@@ -34,9 +34,10 @@ async def agent(
 async def _serve(app: App, where: Location | None, stop: anyio.Event, *, run_once: bool) -> None:
     connection = app.settings.connection
     options = agent_options(app.settings.agent, connection, run_once=run_once)
+    voice = Voice()
     async with app.desk(connection) as desk:
         made: Agent = make_agent(
-            app, desk.api, options, _code(app, where), AgentListeners(tell_agent, tell_output)
+            app, desk.api, options, _code(app, where), AgentListeners(voice.event, voice.output)
         )
         await made.run(stop)
 

@@ -4,6 +4,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -19,11 +20,14 @@ from reconciler.cli.exits import DONE, FAILED
 from reconciler.cli.render import words
 from reconciler.cli.work import begin
 from reconciler.controller.follow import Reconciled
-from reconciler.errors import Refused, UsageError
+from reconciler.errors import InvalidManifests, Refused, UsageError
+from reconciler.model.plan import Action, Change
 from reconciler.model.report import Outcome, Report, Result
 from reconciler.model.wishes import Location, Wishes
 
 _COLOURS = {Happening.ENDED: "green", Happening.PROBLEM: "red", Happening.STOPPING: "yellow"}
+_MOST_FIELDS = 8
+_MOST_CHARACTERS = 60
 _RESULT_COLOURS = {
     Result.DONE: "green",
     Result.FAILED: "red",
@@ -58,11 +62,13 @@ async def up(where: Location, wishes: Wishes, manner: Manner, verbose: int) -> i
             console.say(f"[green]✓[/] Prefect API at [bold]{escape(str(connection.api_url))}[/]")
             if running is not None:
                 console.say(f"  its pages: {running.ui}")
-            listeners = AgentListeners(tell_agent, tell_output)
-            async with local.local(app, connection, where, wishes, listeners) as everything:
+            voice = Voice()
+            listeners = AgentListeners(voice.event, voice.output)
+            async with local.local(
+                app, connection, where, wishes, listeners, once=manner.once
+            ) as everything:
                 if manner.once:
-                    ends = await everything.once(tell_turn, stop, manner.timeout)
-                    code = _report(ends)
+                    code = _report(await everything.once(tell_turn, stop, manner.timeout))
                 else:
                     await everything.run(None if where.repo else where.path, Teller(where), stop)
                     code = DONE
@@ -105,21 +111,40 @@ async def _ask_first(url: str) -> None:
 
 
 class Teller:
-    """Tells of turns, and at the first good one how to go on."""
+    """Tells of turns, of a lasting trouble once, and at the first good one how to go on."""
 
     def __init__(self, where: Location) -> None:
         self._where = where
         self._first = True
+        self._told: tuple[object, ...] = ()
 
     def __call__(self, turn: Reconciled) -> None:
         """Tell of a turn."""
-        tell_turn(turn)
+        news = _news(turn)
+        if news != self._told or _acted(turn):
+            tell_turn(turn)
+        self._told = news
         if self._first and turn.report is not None:
             self._first = False
             place = self._where.repo or self._where.path
             console.say(
                 f"Watching [bold]{escape(place)}[/]: edit a file, and it is applied. Ctrl-C stops."
             )
+
+
+def _news(turn: Reconciled) -> tuple[object, ...]:
+    """Return what would be told, without what differs at each turn."""
+    error = turn.error
+    problems = error.problems if isinstance(error, InvalidManifests) else ()
+    report = turn.report
+    told = () if report is None else (report.plan.revision, report.outcomes, report.error)
+    return (None if error is None else error.message, problems, *told)
+
+
+def _acted(turn: Reconciled) -> bool:
+    return turn.report is not None and any(
+        outcome.result is Result.DONE for outcome in turn.report.outcomes
+    )
 
 
 def tell_turn(turn: Reconciled) -> None:
@@ -153,31 +178,67 @@ def _tell_outcome(outcome: Outcome) -> None:
     why = outcome.error or (change.reason if outcome.result is Result.HELD else change.cause.value)
     sign = words.SIGNS[change.action]
     console.say(
-        f"  [{colour}]{sign} {escape(str(change.key))}[/] {words.heading(change)} [dim]{escape(why)}[/]"
+        f"  [{colour}]{sign} {escape(str(change.key))}[/]  {words.heading(change)} [dim]({escape(why)})[/]"
     )
+    if change.action is Action.UPDATE:
+        _tell_fields(change)
 
 
-def tell_agent(event: AgentEvent) -> None:
-    """Tell of something that the agent did."""
-    colour = _COLOURS.get(event.what, "cyan")
-    if event.what is Happening.ENDED and event.state != "COMPLETED":
-        colour = "red"
-    console.say(f"[{colour}]●[/] {escape(event.text)}")
+def _tell_fields(change: Change) -> None:
+    for field in change.fields[:_MOST_FIELDS]:
+        before, after = (escape(_brief(side)) for side in (field.before, field.after))
+        console.say(f"      {escape(field.path)}: [red]{before}[/] → [green]{after}[/]")
+    if (more := len(change.fields) - _MOST_FIELDS) > 0:
+        console.say(f"      [dim]and {more} more fields[/]")
 
 
-def tell_output(run_id: str, line: str) -> None:
-    """Pass on a line of a flow run."""
-    console.say(f"  [dim]{run_id[:8]} │[/] {escape(line)}")
+def _brief(side: Any) -> str:
+    text = words.value(side)
+    return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"
 
 
-def _report(ends: list[RunEnd]) -> int:
-    good = all(end.state == "COMPLETED" for end in ends)
+class Voice:
+    """Tells what the agent does, and passes on what flow runs write, under their names."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    def event(self, event: AgentEvent) -> None:
+        """Tell of something that the agent did."""
+        if event.run_id and event.run_name:
+            self._names[event.run_id] = event.run_name
+        colour = _COLOURS.get(event.what, "cyan")
+        if event.what is Happening.ENDED:
+            self._names.pop(event.run_id or "", None)
+            colour = "green" if event.state == "COMPLETED" else "red"
+        console.say(f"[{colour}]●[/] {escape(event.text)}")
+
+    def output(self, run_id: str, line: str) -> None:
+        """Pass on a line of a flow run."""
+        name = self._names.get(run_id, run_id[:8])
+        console.say(f"  [dim]{escape(name)} │[/] {escape(line)}")
+
+
+def _report(ends: list[RunEnd] | None) -> int:
+    """Print how each run ended; return the exit code."""
+    if ends is None:
+        console.say("[red]Not everything could be applied, so no flow was run.[/]")
+        return FAILED
+    widths = [
+        max((len(text) for text in column), default=0)
+        for column in zip(*map(_cells, ends), strict=True)
+    ]
     for end in ends:
-        colour = "green" if end.state == "COMPLETED" else "red"
-        message = f": {escape(end.message)}" if end.message and end.state != "COMPLETED" else ""
-        console.out().print(
-            f"[{colour}]{end.state:<10}[/] {escape(end.deployment)}  [dim]{escape(end.name)}[/]{message}"
-        )
+        state, key, name = (f"{cell:<{w}}" for cell, w in zip(_cells(end), widths, strict=True))
+        colour = "dim" if end.state is None else "green" if end.good else "red"
+        last = f"[dim]{escape(name)}[/]  {escape(end.message)}"
+        if end.state == "COMPLETED":
+            last = f"[dim]{escape(end.name)}[/]"
+        console.out().print(f"[{colour}]{state}[/]  {escape(key)}  {last}")
     if not ends:
-        console.out().print("No flow run ended.")
-    return DONE if ends and good else FAILED
+        console.out().print("There is no deployment to run.")
+    return DONE if all(end.good for end in ends) else FAILED
+
+
+def _cells(end: RunEnd) -> tuple[str, str, str]:
+    return end.state or "not run", end.deployment, end.name
