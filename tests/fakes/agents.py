@@ -16,9 +16,10 @@ class SteppedClock:
     """Time that stands still until a test moves it, in steps fine enough for agents."""
 
     STEP = 0.5
-    TURNS = 40
+    QUIET = 15
 
     def __init__(self):
+        self.activity = 0
         self._passed = 0.0
         self._sleepers = []
 
@@ -29,6 +30,7 @@ class SteppedClock:
         return 1000.0 + self._passed
 
     async def sleep(self, seconds):
+        self.activity += 1
         event = anyio.Event()
         self._sleepers.append((self._passed + seconds, event))
         await event.wait()
@@ -45,9 +47,12 @@ class SteppedClock:
         await self.settle()
 
     async def settle(self):
-        """Let everybody go on until they wait; nothing here takes more turns of the loop."""
-        for _ in range(self.TURNS):
+        """Let everybody go on until nothing was asked, launched or slept for some turns."""
+        seen, quiet = self.activity, 0
+        while quiet < self.QUIET:
             await anyio.lowlevel.checkpoint()
+            quiet = quiet + 1 if seen == self.activity else 0
+            seen = self.activity
 
 
 class Member:

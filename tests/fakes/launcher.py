@@ -146,6 +146,7 @@ class FakeLauncher:
         return Handle(spec.token, spec.flow_run_id, f"{self.host.name}:{spec.token[-4:]}")
 
     async def _step(self, name):
+        self.host.clock.activity += 1
         await anyio.lowlevel.checkpoint()
         if self.api is not None and self.api.dead:
             raise Killed

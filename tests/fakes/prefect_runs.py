@@ -247,6 +247,7 @@ class RunsApi:
     async def _do(self, method, path, body):
         await anyio.lowlevel.checkpoint()
         self._alive()
+        self.server.clock.activity += 1
         self.requests.append((method, path))
         dies = len(self.requests) == self.kill_at
         if dies and not self.after:
