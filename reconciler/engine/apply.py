@@ -121,7 +121,7 @@ class _Apply:
                 hint="plan again",
             )
         if self._store.taken_over:
-            self._lease.check()
+            await self._lease.confirm()
             await self._store.claim()
 
     async def all_levels(self) -> None:
@@ -129,7 +129,7 @@ class _Apply:
         for keys in self._plan.levels:
             await self._level([self._changes[key] for key in keys])
         if not self._store.entries and self._changes:
-            self._lease.check()
+            await self._lease.confirm()
             await self._store.remove()
 
     async def _level(self, changes: list[Change]) -> None:
@@ -181,7 +181,7 @@ class _Apply:
                 step.intent = self._entry(step, id_=None)
         intents = [step.intent for step in steps if step.intent is not None]
         if intents:
-            self._lease.check()
+            await self._lease.confirm()
             await self._store.save(put=intents)
 
     async def _read_back(self, steps: Iterable[Step]) -> None:
@@ -229,7 +229,7 @@ class _Apply:
                 else:
                     put.append(step.entry)
         if put or drop:
-            self._lease.check()
+            await self._lease.confirm()
             await self._store.save(put, drop)
 
     def _entry(self, step: Step, id_: str | None) -> Entry:

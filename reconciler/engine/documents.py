@@ -107,6 +107,14 @@ class Records:
             return None
         return Record.of(answer)
 
+    async def exists(self, record: Record) -> bool:
+        """Tell whether a document is still there, by its id."""
+        try:
+            await self._api.get(f"/block_documents/{record.id}")
+        except NotFound:
+            return False
+        return True
+
     async def create(
         self, name: str, data: Mapping[str, Any], *, repeat: Repeat = Repeat.NEVER
     ) -> Record:

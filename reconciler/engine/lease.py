@@ -111,6 +111,19 @@ class Lease:
                 hint="run again: what was done is kept, the rest is done then",
             )
 
+    async def confirm(self) -> None:
+        """Ask the server whether we still hold it. Call it before the inventory is written.
+
+        The inventory is written whole, shard by shard: a writer that does not know yet that it
+        was replaced would take the other's entries away.
+
+        Raises:
+            LeaseLost: as `check`.
+        """
+        if self._record is not None and not await self._records.exists(self._record):
+            self._lose("another writer took it")
+        self.check()
+
     def on_lost(self, callback: Callable[[], object]) -> None:
         """Have something called as soon as the lease is lost: a cancel scope's `cancel`."""
         self._callbacks.append(callback)

@@ -74,6 +74,9 @@ class FreeLease:
         if self.lost:
             raise LeaseLost("the lease on prod is lost")
 
+    async def confirm(self) -> None:
+        self.check()
+
     def on_lost(self, callback) -> None:
         self.callbacks.append(callback)
 

@@ -25,6 +25,7 @@ class ManualClock:
 
     async def advance(self, seconds: float) -> None:
         """Let time pass from one sleeper to the next, so that everybody acts in order."""
+        await _settle()
         end = self._passed + seconds
         while self._passed < end:
             self._passed = min([end, *(wake for wake, _ in self._sleepers)])
@@ -32,4 +33,10 @@ class ManualClock:
                 if wake <= self._passed:
                     event.set()
             self._sleepers = [(w, e) for w, e in self._sleepers if w > self._passed]
-            await anyio.wait_all_tasks_blocked()
+            await _settle()
+
+
+async def _settle() -> None:
+    """Let everybody act until they sleep; `anyio.wait_all_tasks_blocked` takes real time."""
+    for _ in range(100):
+        await anyio.lowlevel.checkpoint()

@@ -123,6 +123,12 @@ class MemoryPrefect:
         self.documents[id_] = document
         return document
 
+    def _get_block_documents(self, parts: list[str], _body: Any) -> Any:
+        document = self.documents.get(parts[0])
+        if document is None:
+            raise NotFound("no such document")
+        return document
+
     def _patch_block_documents(self, parts: list[str], body: Any) -> Any:
         document = self.documents.get(parts[0])
         if document is None:

@@ -105,6 +105,16 @@ async def test_a_stolen_lease_is_noticed_and_said_at_once():
             mine.check()
 
 
+async def test_the_server_is_asked_before_the_inventory_is_written():
+    server = MemoryPrefect()
+    async with lease(server) as mine:
+        await mine.confirm()
+        server.documents.clear()
+        mine.check()  # it does not know yet
+        with pytest.raises(LeaseLost):
+            await mine.confirm()
+
+
 async def test_a_lease_that_can_not_be_renewed_is_lost_before_others_may_take_it():
     server, clock = MemoryPrefect(), ManualClock()
     async with lease(
