@@ -153,7 +153,9 @@ class Comparer:
 
     @cached_property
     def _live_now(self) -> cause.Prints:
-        return marks.prints(self.live, (), self.fingerprinter)
+        managed = self._declared_last | self.declaration.fields.keys()
+        fields = {name: value for name, value in self.live.items() if name in managed}
+        return marks.prints(fields, (), self.fingerprinter)
 
     def _git_moved(self, path: str) -> bool:
         return not self.owned or cause.moved(self._desired_last, self._desired_now, path)

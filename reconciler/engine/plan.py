@@ -242,7 +242,10 @@ def _as_shown(change: Change) -> list[list[object]]:
 
 
 def nothing_desired(policy: Policy, origin: Origin) -> DesiredState:
-    """Return the desired state of `destroy`: an empty tree, known to be meant."""
+    """Return the desired state of `destroy`: an empty tree, known to be meant.
+
+    A plan for it with `PlanOptions(destroy=True)` deletes all that is owned, on proof.
+    """
     return DesiredState(
         revision="",
         digest="destroy",
@@ -251,16 +254,3 @@ def nothing_desired(policy: Policy, origin: Origin) -> DesiredState:
         policy=policy,
         origin=origin,
     )
-
-
-def destroy_plan(
-    desired: DesiredState, observed: Observed, options: PlanOptions | None = None
-) -> Plan:
-    """Return the plan that deletes all that the inventory owns.
-
-    Args:
-        desired: from `nothing_desired`.
-        observed: from `observe` with that.
-        options: targets count; proof of every delete is still needed.
-    """
-    return build(desired, observed, replace(options or PlanOptions(), destroy=True))
