@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from reconciler.engine import marks, order, verify
+from reconciler.engine import guard, marks, order, verify
 from reconciler.engine.access import Access
 from reconciler.engine.lease import Lease
 from reconciler.engine.step import Fate, Step, carry_out
 from reconciler.errors import LeaseLost, ReconcilerError, Refused, StalePlan
 from reconciler.model.desired import DesiredState
 from reconciler.model.inventory import Entry
-from reconciler.model.live import Live, Observed
+from reconciler.model.live import Evidence, Live, Observed
 from reconciler.model.plan import Action, Change, Plan
 from reconciler.model.report import Outcome, Report, Result
 from reconciler.runtime.together import together
@@ -160,8 +160,21 @@ class _Apply:
             declaration=self._desired.declarations.get(change.key),
             live=self._observed.live.get(change.key),
             entry=self._observed.inventory.entries.get(change.key),
-            evidence=self._observed.evidence.get(change.key),
+            evidence=self._expected(change),
         )
+
+    def _expected(self, change: Change) -> Evidence | None:
+        """Return what a delete may take along: not what was to let go of the object before it."""
+        evidence = self._observed.evidence.get(change.key)
+        if evidence is None or change.action is not Action.DELETE:
+            return evidence
+        freed = {
+            self._changes[key].id
+            for key in self._needs[change.key]
+            if guard.frees(self._changes[key], self._observed.live[key], change.key)
+        }
+        takes = {id_: what for id_, what in evidence.takes.items() if id_ not in freed}
+        return replace(evidence, takes=takes)
 
     def _skip(self, change: Change) -> bool:
         failed = sorted(

@@ -137,10 +137,19 @@ def _cascades(change: Change, scene: Scene) -> str | None:
 def _leaves(live: Live, key: Key, scene: Scene) -> bool:
     """Whether a referrer is deleted, or pointed elsewhere, by this plan."""
     change = scene.changes.get(live.key)
-    if change is None or change.action is Action.BLOCKED:
-        return False
-    if change.action is Action.DELETE:
-        return True
+    return change is not None and frees(change, live, key)
+
+
+def frees(change: Change, live: Live, key: Key) -> bool:
+    """Tell whether a change makes an object let go of another one.
+
+    Args:
+        change: of the object that refers.
+        live: that object as it was planned with.
+        key: of what it refers to.
+    """
+    if change.action in (Action.BLOCKED, Action.DELETE):
+        return change.action is Action.DELETE
     return Ref(key) not in set(references({**live.fields, **change.target}))
 
 

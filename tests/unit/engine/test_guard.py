@@ -272,6 +272,21 @@ async def test_what_came_to_depend_on_it_since_the_plan_stops_the_delete():
     assert len(bench.server.objects) == 4
 
 
+async def test_a_deployment_that_did_not_let_go_of_its_block_keeps_it_alive():
+    bench = await applied(
+        declare(BLOCK, data={}),
+        declare(OTHER, data={}),
+        declare(DEPLOYMENT, infrastructure=Ref(BLOCK)),
+    )
+    desired = tree(REST, declare(OTHER, data={}), declare(DEPLOYMENT, infrastructure=Ref(OTHER)))
+    plan, desired, observed, access = await bench.look(desired)
+    bench.server.drops = {"infrastructure"}  # the update is answered with success all the same
+    report = await apply(plan, desired, observed, access, FreeLease())
+    assert f"deletes {DEPLOYMENT}" in report.of(BLOCK).error
+    assert not report.converged
+    assert bench.server.named(str(BLOCK)) is not None
+
+
 async def test_a_lost_page_in_the_middle_is_a_gap_too():
     bench = await applied(declare(DEPLOYMENT, tags=[]))
     with pytest.raises(Overloaded):
