@@ -116,22 +116,33 @@ def _referred(change: Change, scene: Scene) -> str | None:
 def _cascades(change: Change, scene: Scene) -> str | None:
     """What the server would delete or cripple with it, beyond what this plan handles itself."""
     evidence = scene.evidence(change)
-    if evidence is None or scene.permissions.allows_cascade(change.key):
+    history = () if evidence is None else evidence.cascades
+    return _cascade(change, scene, (*history, *_dependents(change, scene)))
+
+
+def _strangers(change: Change, scene: Scene) -> str | None:
+    """What nobody asked to destroy: objects of others that use it."""
+    return _cascade(change, scene, _dependents(change, scene))
+
+
+def _cascade(change: Change, scene: Scene, taken: Sequence[str]) -> str | None:
+    if not taken or scene.permissions.allows_cascade(change.key):
         return None
+    allow = f"`--allow-cascade {change.key}` or `prune.allow` in reconciler.yaml allows it"
+    return f"{'; '.join(taken)}; {allow}"
+
+
+def _dependents(change: Change, scene: Scene) -> tuple[str, ...]:
+    """Describe the objects that use it, are none of this plan's and would go or be crippled."""
+    evidence = scene.evidence(change)
+    if evidence is None:
+        return ()
     users = scene.referrers.get(change.key, ())
     handled = {live.id for live in users if _leaves(live, change.key, scene)}
     handled |= {c.id for c in scene.changes.values() if c.action is Action.DELETE and c.id}
     taken = [what for id_, what in evidence.takes.items() if id_ not in handled]
     staying = {live.id: live for live in users if live.id not in handled | evidence.takes.keys()}
-    found = [
-        *evidence.cascades,
-        *taken,
-        *(f"{live.key} refers to it" for live in staying.values()),
-    ]
-    if not found:
-        return None
-    allow = f"`--allow-cascade {change.key}` or `prune.allow` in reconciler.yaml allows it"
-    return f"{'; '.join(found)}; {allow}"
+    return (*taken, *(f"{live.key} refers to it" for live in staying.values()))
 
 
 def _leaves(live: Live, key: Key, scene: Scene) -> bool:
@@ -165,6 +176,9 @@ PROOF: tuple[Rule, ...] = (_foreign, _unconfirmed, _unverified, _incomplete)
 
 POLICY: tuple[Rule, ...] = (_disabled, _kept, _suspended, _referred, _cascades, _active)
 """These protect what may well be meant: `destroy` overrides them."""
+
+DESTROY: tuple[Rule, ...] = (*PROOF, _strangers)
+"""What `destroy` keeps to: it takes the run history along, and nothing that others made."""
 
 
 def hold(
@@ -203,7 +217,7 @@ def _single(change: Change, scene: Scene) -> Change:
     evidence = scene.evidence(change)
     if evidence is not None and not evidence.present:
         return change  # nothing is deleted but a line of the inventory
-    rules = PROOF if scene.permissions.destroy else PROOF + POLICY
+    rules = DESTROY if scene.permissions.destroy else PROOF + POLICY
     reason = next(filter(None, (rule(change, scene) for rule in rules)), None)
     return change if reason is None else held(change, reason)
 

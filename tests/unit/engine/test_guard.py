@@ -259,6 +259,22 @@ async def test_destroy_deletes_all_that_is_owned_but_not_without_proof():
     assert bench.server.records("reconciler-inventory") == []
 
 
+async def test_destroy_leaves_the_deployments_of_others_and_what_they_need():
+    bench = await applied(declare(BLOCK, data={}), declare(DEPLOYMENT, infrastructure=Ref(BLOCK)))
+    id_ = bench.server.named(str(BLOCK))["id"]
+    bench.server.put("deployment/etl/theirs", {"infrastructure": {"$id": id_}})
+    plan = await bench.plan(tree(), destroy=True)
+    assert "deletes deployment/etl/theirs" in blocked(plan, BLOCK)
+    assert (await bench.apply(tree(), destroy=True)).converged
+    assert {o["key"] for o in bench.server.objects.values()} == {
+        str(BLOCK),
+        "deployment/etl/theirs",
+    }
+    assert set(await bench.entries()) == {BLOCK}
+    allowed = await bench.plan(tree(), destroy=True, allow_cascade=(str(BLOCK),))
+    assert deletes(allowed) == {BLOCK}
+
+
 async def test_what_came_to_depend_on_it_since_the_plan_stops_the_delete():
     bench = await applied(declare(BLOCK, data={}), declare(DEPLOYMENT, tags=[]))
     plan, desired, observed, access = await bench.look(tree(REST))
