@@ -58,7 +58,9 @@ class InvalidManifests(UserError):  # noqa: N818 - it reads as the sentence it i
     """
 
     def __init__(self, problems: "Sequence[Problem]") -> None:
-        super().__init__(f"{len(problems)} problem(s) in the manifests")
+        errors = sum(problem.severity == "error" for problem in problems)
+        count = f"{errors} problem{'s' * (errors != 1)}"
+        super().__init__(f"{count} in the manifests; nothing of this revision is applied")
         self.problems = tuple(problems)
 
 

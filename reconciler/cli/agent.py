@@ -11,7 +11,7 @@ from reconciler.cli.exits import DONE, finish
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("agent")(agent)
+    app.command("agent", short_help="Launch due flow runs on their infrastructure.")(agent)
 
 
 def agent(
@@ -34,15 +34,20 @@ def agent(
         ),
     ] = None,
     pool: Annotated[
-        str | None, typer.Option("-p", "--pool", help="Work pool. [default: default-agent-pool]")
+        str | None,
+        typer.Option(
+            "-p", "--pool", metavar="NAME", help="Work pool. [default: default-agent-pool]"
+        ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("-l", "--limit", min=1, help="Most flow runs at a time.")
+        int | None,
+        typer.Option("-l", "--limit", metavar="N", min=1, help="Most flow runs at a time."),
     ] = None,
     prefetch: Annotated[
         float | None,
         typer.Option(
             "--prefetch-seconds",
+            metavar="SECONDS",
             min=0,
             help="How far ahead scheduled flow runs are known. [default: 15]",
         ),

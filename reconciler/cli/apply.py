@@ -12,7 +12,7 @@ from reconciler.cli.exits import finish
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("apply")(apply)
+    app.command("apply", short_help="Make Prefect match the manifests.")(apply)
 
 
 def apply(

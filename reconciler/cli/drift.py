@@ -9,7 +9,7 @@ from reconciler.cli.exits import DIFFERENT, DONE, finish
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("drift")(drift)
+    app.command("drift", short_help="Show what changed behind git's back.")(drift)
 
 
 def drift(

@@ -11,11 +11,11 @@ from reconciler.cli.exits import DONE, finish
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("forget")(forget)
+    app.command("forget", short_help="Let go of a resource without deleting it.")(forget)
 
 
 def forget(
-    key: Annotated[str, typer.Argument(help="Key, for example deployment/etl/nightly.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="For example deployment/etl/nightly.")],
     path: options.Path = ".",
     env: options.Env = None,
     lock_timeout: options.LockTimeout = 0.0,

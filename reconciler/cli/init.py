@@ -10,14 +10,21 @@ from reconciler.cli.execute import guarded
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("init")(init)
+    app.command("init", short_help="Write a starter repository.")(init)
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write it.")] = Path(),
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Where to write it. [default: here]", show_default=False
+        ),
+    ] = Path(),
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Name of the inventory. [default: the folder's name]"),
+        typer.Option(
+            "--name", metavar="NAME", help="Name of the inventory. [default: the folder's name]"
+        ),
     ] = None,
 ) -> None:
     """Write a starter repository: policy, a block, a deployment, a flow and CI workflows.

@@ -8,7 +8,12 @@ import typer
 from reconciler.model.wishes import Location, Wishes
 
 Path = Annotated[
-    str, typer.Argument(help="Directory with the manifests, as it is on disk.", show_default=True)
+    str,
+    typer.Argument(
+        metavar="PATH",
+        help="Directory with the manifests. [default: this one]",
+        show_default=False,
+    ),
 ]
 Repo = Annotated[
     str | None,
@@ -16,11 +21,11 @@ Repo = Annotated[
         "--repo",
         metavar="URL",
         help="Read from this git repository instead, without a checkout.",
-        rich_help_panel="Source",
     ),
 ]
 Ref = Annotated[
-    str | None, typer.Option("--ref", help="Branch, tag or commit of --repo. [default: its HEAD]")
+    str | None,
+    typer.Option("--ref", metavar="REF", help="Branch, tag or commit of --repo. [default: HEAD]"),
 ]
 Folder = Annotated[str | None, typer.Option("--path", metavar="DIR", help="Folder inside --repo.")]
 PolicyFrom = Annotated[
@@ -70,7 +75,11 @@ TakeOver = Annotated[
 LockTimeout = Annotated[
     float,
     typer.Option(
-        "--lock-timeout", metavar="SECONDS", min=0, help="How long to wait for another writer."
+        "--lock-timeout",
+        metavar="SECONDS",
+        min=0,
+        help="How long to wait for another writer. [default: not at all]",
+        show_default=False,
     ),
 ]
 Detailed = Annotated[
@@ -81,7 +90,10 @@ Yes = Annotated[
     bool, typer.Option("--yes", "-y", help="Don't ask. Needed where there is no terminal.")
 ]
 Verbose = Annotated[
-    int, typer.Option("-v", "--verbose", count=True, help="Say more; twice for requests.")
+    int,
+    typer.Option(
+        "-v", "--verbose", count=True, help="Say more; twice for requests.", show_default=False
+    ),
 ]
 
 

@@ -12,7 +12,7 @@ from reconciler.cli.exits import DIFFERENT, DONE, finish
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("plan")(plan)
+    app.command("plan", short_help="Show what would change, why, and from which line.")(plan)
 
 
 def plan(

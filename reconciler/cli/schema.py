@@ -9,12 +9,15 @@ from reconciler.cli.execute import guarded
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("schema")(schema)
+    app.command("schema", short_help="Print the JSON Schema of the manifests.")(schema)
 
 
 def schema(
     kind: Annotated[
-        str | None, typer.Argument(help="Block, Deployment or Policy; all documents without it.")
+        str | None,
+        typer.Argument(
+            metavar="KIND", help="Block, Deployment or Policy; all documents without it."
+        ),
     ] = None,
 ) -> None:
     """Print the JSON Schema of the manifests, for editors."""

@@ -9,7 +9,7 @@ from reconciler.cli.exits import DONE, finish
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("unlock")(unlock)
+    app.command("unlock", short_help="Free the lease of a writer that died.")(unlock)
 
 
 def unlock(path: options.Path = ".", env: options.Env = None, verbose: options.Verbose = 0) -> None:

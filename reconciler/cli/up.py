@@ -11,7 +11,7 @@ from reconciler.cli.exits import finish
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("up")(up)
+    app.command("up", short_help="Run it all here: Prefect server, watcher, agent.")(up)
 
 
 def up(
@@ -40,7 +40,8 @@ def up(
             "--timeout",
             metavar="SECONDS",
             min=1,
-            help="With --once: how long to wait for the runs.",
+            help="With --once: how long to wait for the runs. [default: 600]",
+            show_default=False,
         ),
     ] = 600.0,
     verbose: options.Verbose = 0,

@@ -12,6 +12,7 @@ import anyio.to_thread
 from rich.markup import escape
 
 from reconciler.agent.observer import AgentEvent, Happening
+from reconciler.api.embedded import require_prefect
 from reconciler.app import local
 from reconciler.app.agent import AgentListeners
 from reconciler.app.local import RunEnd
@@ -49,6 +50,7 @@ class Manner:
 async def up(where: Location, wishes: Wishes, manner: Manner, verbose: int) -> int:
     """Run it; return the exit code."""
     app = begin(verbose)
+    await app.source(where).fetch()  # a wrong path is said before anything starts
     url = app.settings.connection.api_url
     if not manner.embedded and url is not None and not manner.yes and not is_loopback(url):
         await _ask_first(url)
@@ -57,6 +59,7 @@ async def up(where: Location, wishes: Wishes, manner: Manner, verbose: int) -> i
         group.start_soon(stop_on_signal, stop, group.cancel_scope)
         code = FAILED
         if manner.embedded or url is None:
+            require_prefect()
             console.say("Starting a Prefect server of our own …")
         async with local.server(app, embedded=manner.embedded) as (connection, running):
             console.say(f"[green]✓[/] Prefect API at [bold]{escape(str(connection.api_url))}[/]")

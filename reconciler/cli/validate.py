@@ -20,7 +20,9 @@ class ProblemFormat(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("validate")(validate)
+    app.command("validate", short_help="Check the manifests, offline; every problem at once.")(
+        validate
+    )
 
 
 def validate(

@@ -153,9 +153,10 @@ async def validate(where: Location, wishes: Wishes, online: bool, verbose: int) 
 async def forget(where: Location, wishes: Wishes, key: str, verbose: int) -> None:
     """Drop a key from the inventory."""
     app = begin(verbose)
+    parsed = _key(key)
     desired = await _policy_only(app, where, wishes)
     async with app.desk() as desk:
-        await pipeline.forget(desk, desired, wishes, _key(key))
+        await pipeline.forget(desk, desired, wishes, parsed)
 
 
 def _key(text: str) -> Key:
@@ -305,7 +306,7 @@ def save(plan: Plan, where: Location, wishes: Wishes, out: Path) -> None:
     try:
         out.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"the plan can't be saved: {error}") from None
+        raise UsageError(f"the plan can't be saved to {out}: {error.strerror}") from None
     console.say(f"Saved the plan to {out}; `reconciler apply --plan {out}` applies it.")
 
 
@@ -323,7 +324,7 @@ def load(file: Path) -> SavedPlan:
         }
         return SavedPlan(str(read["digest"]), Location(**made["location"]), Wishes(**wishes))
     except OSError as error:
-        raise UsageError(f"the plan can't be read: {error}") from None
+        raise UsageError(f"the plan {file} can't be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
         raise UsageError(
             f"{file} is no saved plan", hint="make one with `reconciler plan --out FILE`"
