@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 
 from reconciler.controller import pipeline
-from reconciler.controller.pipeline import Desk
+from reconciler.controller.pipeline import Desk, Planned
 from reconciler.errors import InvalidManifests, ReconcilerError, SourceError, SourceUnavailable
 from reconciler.manifests.load import LoadOptions
 from reconciler.model.desired import DesiredState
@@ -53,7 +53,8 @@ class Follower:
             source: what to follow.
             options: for loading its manifests.
             wishes: what the user asked for.
-            applied: is handed each snapshot that was applied in full, before the next turn.
+            applied: is handed each snapshot that is about to be applied: it is good, and its flow
+                code is to be served from now on.
         """
         self._desk = desk
         self._source = source
@@ -82,31 +83,41 @@ class Follower:
 
     async def turn(self) -> Reconciled:
         """Reconcile once; errors of ours are values here."""
-        before = self._good
-        error = await self._look()
-        if self._good is None:
-            return Reconciled(None, error)
-        fresh = before is None or before[1].digest != self._good[1].digest
+        before, error = self._good, None
         try:
-            report = await self._reconcile(*self._good)
+            planned, error = await self._newest()
+            if planned is None and before is not None:
+                planned = await self._plan(before[1])
+            report = None if planned is None else await self._carry_out(planned)
         except ReconcilerError as failure:
-            return Reconciled(None, error or failure, fresh)
+            report, error = None, error or failure
+        fresh = self._good is not None and (
+            before is None or before[1].digest != self._good[1].digest
+        )
         return Reconciled(report, error, fresh)
 
-    async def _look(self) -> ReconcilerError | None:
-        """Take the newest revision if it is good; else say why not, and keep the last good one."""
+    async def _newest(self) -> tuple[Planned | None, ReconcilerError | None]:
+        """Plan the newest revision if it is good; else say why not, and keep the last good one.
+
+        Good means that this server can hold it, too: only a plan shows that.
+        """
         try:
             snapshot = await self._source.fetch()
             desired = await anyio.to_thread.run_sync(
                 pipeline.read, snapshot, self._options, self._desk.kinds
             )
+            planned = await self._plan(desired)
         except (InvalidManifests, SourceError, SourceUnavailable) as error:
-            return error
+            return None, error
         self._good = (snapshot, desired)
-        return None
+        return planned, None
 
-    async def _reconcile(self, snapshot: Snapshot, desired: DesiredState) -> Report:
+    async def _plan(self, desired: DesiredState) -> Planned:
+        return await pipeline.make_plan(self._desk, desired, self._wishes)
+
+    async def _carry_out(self, planned: Planned) -> Report:
+        if self._good is None:
+            raise RuntimeError("a plan without a revision")
         # Flow code first: a run may start the moment its deployment is written.
-        await self._applied(snapshot)
-        planned = await pipeline.make_plan(self._desk, desired, self._wishes)
+        await self._applied(self._good[0])
         return await pipeline.carry_out(self._desk, planned, self._wishes)
