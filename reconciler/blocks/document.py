@@ -86,6 +86,7 @@ def editor_schema() -> dict[str, Any]:
             "data": {"description": "The block's fields, by Prefect's names.", "type": "object"},
         },
         "required": list(_NAMES),
+        "additionalProperties": False,
         "allOf": branches,
         "$defs": {**definitions, "reference": _REFERENCE},
     }

@@ -4,6 +4,7 @@ Commands import what they need when they are called, so that `--help` stays quic
 """
 
 import sys
+from collections.abc import Sequence
 
 import typer
 
@@ -52,12 +53,13 @@ for module in (
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    sys.exit(_run())
+    sys.exit(run())
 
 
-def _run() -> int:
+def run(args: Sequence[str] | None = None) -> int:
+    """Run a command line, by default that of the process, and return the exit code."""
     try:
-        app()
+        app(args)
     except Finished as end:
         return end.code
     except KeyboardInterrupt:

@@ -120,7 +120,7 @@ def write_starter(directory: Path, name: str | None) -> tuple[list[Path], list[P
         The files written, and those that existed and were left alone.
 
     Raises:
-        UsageError: if the name can't be one.
+        UsageError: if the name can't be one, or the directory can't be written to.
     """
     chosen = name or _name_of(directory)
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", chosen):
@@ -134,10 +134,17 @@ def write_starter(directory: Path, name: str | None) -> tuple[list[Path], list[P
         if target.exists():
             kept.append(target)
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        _write(target, text)
         written.append(target)
     return written, kept
+
+
+def _write(target: Path, text: str) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{target} can't be written: {error.strerror}") from None
 
 
 def _name_of(directory: Path) -> str:

@@ -13,6 +13,7 @@ from reconciler.cli import console
 from reconciler.cli.exits import DIFFERENT, DONE, FAILED
 from reconciler.cli.options import PlanFormat
 from reconciler.cli.render import Format, render
+from reconciler.cli.render.words import counted
 from reconciler.controller import pipeline
 from reconciler.controller.pipeline import Planned
 from reconciler.errors import InvalidManifests, Refused, UsageError
@@ -268,9 +269,10 @@ def show_problems(checked: Checked, form: str) -> None:
 def _verdict(checked: Checked) -> str:
     if not checked.valid:
         errors = sum(p.severity is Severity.ERROR for p in checked.problems)
-        return f"[bold red]✗[/] {errors} problem{'s' * (errors != 1)}. Nothing of this revision would be applied."
+        return f"[bold red]✗[/] {counted(errors, 'problem')}. Nothing of this revision would be applied."
     where = f" and fits {checked.server}" if checked.server else ""
-    return f"[bold green]✓[/] {checked.resources} resources in {checked.files} files: all is valid{where}."
+    resources, files = counted(checked.resources, "resource"), counted(checked.files, "file")
+    return f"[bold green]✓[/] {resources} in {files}: all is valid{where}."
 
 
 def _problem_json(problem: Problem) -> dict[str, Any]:

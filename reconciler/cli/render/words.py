@@ -85,6 +85,11 @@ def result_summary(report: Report) -> str:
     return ", ".join([*parts, f"{report.plan.unchanged} in step"])
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number of things: `1 file`, `2 files`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def heading(change: Change) -> str:
     """Say what happens to a resource, in a word or two."""
     if change.action is Action.BLOCKED:
