@@ -1,6 +1,7 @@
 """Wiring of the agent half."""
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -12,9 +13,12 @@ from reconciler.agent.observer import AgentEvent
 from reconciler.agent.options import AgentOptions, connection_environment
 from reconciler.api.client import Api
 from reconciler.app.wiring import App
+from reconciler.errors import UsageError
 from reconciler.infrastructure import Surroundings, launchers
 from reconciler.model.desired import DesiredState
 from reconciler.settings import AgentSettings, ConnectionSettings, flow_run_environment
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +100,36 @@ def make_agent(
     )
 
 
-def host_dir() -> Path:
-    """Return the folder that all agents of this host and user share until the next boot."""
-    return Path(tempfile.gettempdir()) / f"reconciler-{os.getuid()}"
+def host_dir(parent: Path | None = None) -> Path:
+    """Return the folder that all agents of this host and user share until the next boot.
+
+    What lies in it is believed: process ids that are killed, folders that are removed. Everybody
+    may make folders where it stands, so it must be ours and nobody else's.
+
+    Args:
+        parent: where it stands; None for the system's folder of temporary files.
+
+    Raises:
+        UsageError: somebody else made it first, or may write to it.
+    """
+    folder = (parent or Path(tempfile.gettempdir())) / f"reconciler-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise _unusable(folder, error.strerror or str(error)) from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise _unusable(folder, "somebody else made it")
+    if stat.S_IMODE(found.st_mode) & _OTHERS_WRITE:
+        raise _unusable(folder, "others may write to it")
+    return folder
+
+
+def _unusable(folder: Path, why: str) -> UsageError:
+    return UsageError(
+        f"the folder {folder}, which the agents of this host share, can't be used: {why}",
+        hint="remove it, or set TMPDIR to a folder of your own for all agents of this host",
+    )
 
 
 def declared_queues(desired: DesiredState | None, pool: str) -> tuple[str, ...]:
