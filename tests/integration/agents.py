@@ -90,13 +90,13 @@ class AgentProcess:
         return self
 
     def __exit__(self, *_):
-        if self.process.poll() is None:
-            try:
+        try:
+            if self.process.poll() is None:
                 self.stop()
-            finally:
-                self.kill()
-        self._reader.join(5)
-        self.process.stdout.close()
+        finally:
+            self.kill()
+            self._reader.join(5)
+            self.process.stdout.close()
 
 
 def process_block(client, name="local", **data):
