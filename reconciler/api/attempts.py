@@ -13,6 +13,8 @@ from reconciler.api.retry import Fate
 from reconciler.errors import Overloaded, ReconcilerError, Unreachable
 
 _SERVER_ERROR = 500
+_MISTAKES = (httpx.LocalProtocolError, httpx.DecodingError)
+"""What the same request meets each time: our headers, or an answer that is not what it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Attempt:
     @property
     def permanent(self) -> bool:
         """Whether it is no use to try again: a certificate does not mend itself."""
+        if isinstance(self.error, _MISTAKES):
+            return True
         return any(isinstance(c, ssl.SSLCertVerificationError) for c in _causes(self.error))
 
     def reason(self, call: Call) -> str:
@@ -76,6 +80,8 @@ class Attempt:
             return f"the server answers {self.answer.status}" + (f": {detail}" if detail else "")
         if isinstance(self.error, TimeoutError | httpx.TimeoutException):
             return "no answer in time"
+        if isinstance(self.error, httpx.LocalProtocolError):
+            return "it can't be sent: it breaks the rules of HTTP"  # its own words quote headers
         return next((text for c in _causes(self.error) if (text := _said(c))), "broken off")
 
     def hint(self) -> str:

@@ -30,6 +30,8 @@ _FIRST_CONTACT = 5.0
 _SPREAD = 1.0
 """Seconds over which requests are spread that were all told to come back at one moment."""
 
+_CSRF_PATH = "/csrf-token"
+
 _LARGEST = 64 * 1024 * 1024
 """Bytes of an answer: a page of 200 deployments with large schemas has some 20 MB."""
 
@@ -69,10 +71,12 @@ class _Csrf:
             return {}
         return {"Prefect-Csrf-Token": self.token, "Prefect-Csrf-Client": self.client}
 
-    def demanded(self, answer: Answer) -> bool:
-        """Whether a 403 is about the token: only its text tells."""
+    def demanded(self, call: Call, answer: Answer) -> bool:
+        """Whether a 403 is about the token: only its text tells. The token itself needs none."""
+        if not self.enabled or call.path == _CSRF_PATH:
+            return False
         forbidden = answer.status == httpx.codes.FORBIDDEN
-        return self.enabled and forbidden and "csrf" in explanation(answer.content).lower()
+        return forbidden and "csrf" in explanation(answer.content).lower()
 
 
 class Sender:
@@ -120,7 +124,7 @@ class Sender:
         while True:
             attempt = await self._attempt(call, progress)
             answer = attempt.answer
-            if answer is not None and not renewed and self._csrf.demanded(answer):
+            if answer is not None and not renewed and self._csrf.demanded(call, answer):
                 await self._renew(progress.token)
                 renewed = True
             elif answer is not None and attempt.fate is Fate.ANSWERED:
@@ -221,7 +225,7 @@ class Sender:
         async with self._csrf.lock:
             if self._csrf.token != used:
                 return
-            call = Call("GET", "/csrf-token", {"client": self._csrf.client}, read=True)
+            call = Call("GET", _CSRF_PATH, {"client": self._csrf.client}, read=True)
             body = result(call, await self.send(call))
             token = body.get("token") if isinstance(body, dict) else None
             if not isinstance(token, str):

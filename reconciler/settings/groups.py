@@ -1,5 +1,6 @@
 """Every setting, with its variables, default and description."""
 
+import re
 import socket
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,10 @@ PROTECTED_HEADERS = frozenset(
     {"user-agent", "prefect-csrf-token", "prefect-csrf-client", "content-length", "content-type"}
 )
 """Headers that custom headers can't replace. The first three are Prefect's own list (3.8.8: tried)."""
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"|[!-~]([\t -~]*[!-~])?")
+"""Names and values of HTTP headers (RFC 9110, 5.6.2 and 5.5), ASCII alone."""
 
 
 class Group(BaseSettings):
@@ -123,7 +128,30 @@ class ConnectionSettings(Group):
             raise ValueError("is no http:// or https:// address")
         if "@" in parts.netloc:
             raise ValueError("holds a password; move it to RECONCILER_API_AUTH_STRING")
+        if parts.port == 0:  # asking for a port beyond 65535 raises a ValueError that says so
+            raise ValueError("port 0 can't be connected to")
         return urlunsplit(parts._replace(query="", fragment="")).rstrip("/")
+
+    @field_validator("api_key")
+    @classmethod
+    def _sendable_key(cls, value: SecretStr | None) -> SecretStr | None:
+        """Take the line end away that copying brings along; headers hold plain characters only."""
+        if value is None:
+            return None
+        key = value.get_secret_value().strip()
+        if not _HEADER_VALUE.fullmatch(key):
+            raise ValueError("holds characters that no API key has: line ends, or other than ASCII")
+        return SecretStr(key)
+
+    @field_validator("custom_headers")
+    @classmethod
+    def _sendable_headers(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, content in value.items():
+            if not _HEADER_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a header")
+            if not _HEADER_VALUE.fullmatch(content.get_secret_value()):
+                raise ValueError(f"the value of {name} holds line ends, or other than ASCII")
+        return value
 
     @classmethod
     def to(cls, url: str, **more: Any) -> Self:

@@ -414,6 +414,24 @@ async def test_a_csrf_answer_without_a_token_is_no_prefect():
         await bench.api.post("/flows/", {})
 
 
+async def test_a_server_that_wants_a_token_even_for_the_token_is_forbidden():
+    bench = Bench(otherwise=lambda _: answer(403, {"detail": "CSRF token required"}))
+    with pytest.raises(errors.Forbidden):
+        await bench.api.post("/flows/", {})
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [httpx.LocalProtocolError("Illegal header value b'Bearer s3cr3t'"), httpx.DecodingError("gz")],
+)
+async def test_what_each_attempt_would_meet_is_said_at_once_and_quotes_no_header(mistake):
+    bench = Bench(otherwise=mistake)
+    with pytest.raises(errors.Overloaded) as caught:
+        await bench.api.get("/x")
+    assert len(bench.server.requests) == 1
+    assert "s3cr3t" not in str(caught.value)
+
+
 async def test_a_third_of_all_answers_lost_changes_no_result():
     chance = random.Random(7)
 

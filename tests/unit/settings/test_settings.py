@@ -282,3 +282,29 @@ def test_every_setting_explains_itself_and_has_a_variable(group, field):
     assert (group.model_fields[field].description or "").endswith(".")
     first, *_ = variables_of(group, field)
     assert first.startswith("RECONCILER_") or first == "NO_COLOR"
+
+
+def test_a_key_copied_with_its_line_end_is_taken_without_it(home):
+    settings = load(home | {"PREFECT_API_KEY": " pnu_abc\r\n"})
+    assert revealed(settings.connection.api_key) == "pnu_abc"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PREFECT_API_KEY", "pnu_s3cr\n3t"),
+        ("PREFECT_API_KEY", "pnu_s3cr3tü"),
+        ("PREFECT_CLIENT_CUSTOM_HEADERS", '{"X-A": "s3cr3t\\nHost: x"}'),
+        ("PREFECT_CLIENT_CUSTOM_HEADERS", '{"X-A": "s3cr3tü"}'),
+        ("PREFECT_CLIENT_CUSTOM_HEADERS", '{"a b": "s3cr3t"}'),
+    ],
+)
+def test_what_no_header_can_hold_is_refused_without_showing_it(home, variable, value):
+    error = wrong(home | {variable: value})
+    assert variable in str(error)
+    assert "s3cr" not in f"{error} {error.hint}"
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "-1", "x"])
+def test_an_impossible_port_is_refused(home, port):
+    assert "PREFECT_API_URL" in str(wrong(home | {"PREFECT_API_URL": f"http://h:{port}/api"}))
