@@ -28,7 +28,6 @@ CANARY = "hunter2-canary"
         str,
         lambda s: f"{s}",
         lambda s: f"{s!r:>20}",
-        lambda s: "{}".format(s),
         lambda s: f"{[s]} { ({'a': s}) }",
     ],
 )
