@@ -153,7 +153,7 @@ class Site:
         with self.server.client() as client:
             found = [
                 *seed.listing(client, "deployments"),
-                *seed.listing(client, "block_documents"),
+                *seed.listing(client, "block_documents", block_documents={"is_anonymous": None}),
             ]
         return {
             item["id"]: item["updated"]
