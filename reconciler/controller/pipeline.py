@@ -156,6 +156,8 @@ async def carry_out(
 ) -> Report:
     """Apply a plan under the lease. A plan that does nothing takes none and writes nothing.
 
+    The exception is `--take-over`: then the inventory itself is written, to name its new tree.
+
     Args:
         desk: what to work with.
         planned: from `make_plan`.
@@ -167,7 +169,7 @@ async def carry_out(
         LeaseHeld: another writer is at work.
         StalePlan: another writer was, and the plan is not what was confirmed.
     """
-    if not planned.plan.effective:
+    if not planned.plan.effective and not planned.access.store.taken_over:
         return held(planned.plan)
     async with _lease(desk, planned.access.store.name, wishes) as lease:
         try:
@@ -181,8 +183,6 @@ async def carry_out(
 
 
 async def _apply(planned: Planned, lease: Lease, progress: Progress) -> Report:
-    if not planned.plan.effective:
-        return held(planned.plan)
     return await apply(
         planned.plan, planned.desired, planned.observed, planned.access, lease, progress
     )
