@@ -13,10 +13,14 @@ from reconciler.agent.observer import AgentEvent
 from reconciler.agent.options import AgentOptions, connection_environment
 from reconciler.api.client import Api
 from reconciler.app.wiring import App
-from reconciler.errors import UsageError
+from reconciler.controller import pipeline
+from reconciler.errors import InvalidManifests, SourceError, SourceUnavailable, UsageError
 from reconciler.infrastructure import Surroundings, launchers
+from reconciler.manifests.load import LoadOptions
 from reconciler.model.desired import DesiredState
+from reconciler.model.policy import Policy
 from reconciler.settings import AgentSettings, ConnectionSettings, flow_run_environment
+from reconciler.source.base import Source
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -39,10 +43,21 @@ def agent_options(
     connection: ConnectionSettings,
     declared: Callable[[], tuple[str, ...]] | None = None,
     *,
+    policy: Policy | None = None,
     only: Callable[[], Collection[str]] | None = None,
     run_once: bool = False,
 ) -> AgentOptions:
-    """Translate settings into the agent's options."""
+    """Translate settings into the agent's options.
+
+    Args:
+        settings: of the agent; they win over the policy.
+        connection: to the API, for flow runs.
+        declared: gives the queues that the tree declares.
+        policy: of the tree that the agent serves, None without one.
+        only: gives the runs to look after; None means all.
+        run_once: take the runs of one look only.
+    """
+    limit = None if policy is None else policy.agent.limit
     return AgentOptions(
         name=settings.name,
         host_dir=host_dir(),
@@ -51,7 +66,7 @@ def agent_options(
         match=settings.match,
         declared=declared,
         only=only,
-        limit=settings.limit,
+        limit=limit if settings.limit is None else settings.limit,
         poll_seconds=settings.poll_seconds,
         prefetch_seconds=settings.prefetch_seconds,
         heartbeat_seconds=settings.heartbeat_seconds,
@@ -68,7 +83,7 @@ def make_agent(
     options: AgentOptions,
     code: CodeProvider,
     listeners: AgentListeners,
-    withheld: Iterable[str] = (),
+    withheld: Callable[[], Iterable[str]] = tuple,
 ) -> Agent:
     """Make an agent with a launcher of each infrastructure type.
 
@@ -78,14 +93,14 @@ def make_agent(
         options: from `agent_options`.
         code: serves flow code.
         listeners: told of everything.
-        withheld: prefixes of the variables that the policy's secret providers read; no flow run
-            inherits them.
+        withheld: gives, at each launch, the prefixes of the variables that the policy's secret
+            providers read; no flow run inherits them.
     """
     settings = app.settings.agent
     surroundings = Surroundings(
         state_dir=settings.state_dir,
         host_dir=options.host_dir,
-        inherited=flow_run_environment(app.environ, withheld),
+        inherited=lambda: flow_run_environment(app.environ, withheld()),
         python=settings.python,
         clock=app.clock,
         output=listeners.output,
@@ -130,6 +145,19 @@ def _unusable(folder: Path, why: str) -> UsageError:
         f"the folder {folder}, which the agents of this host share, can't be used: {why}",
         hint="remove it, or set TMPDIR to a folder of your own for all agents of this host",
     )
+
+
+async def policy_of(source: Source, options: LoadOptions) -> Policy | None:
+    """Return a tree's policy, None while it can't be read."""
+    try:
+        return pipeline.read_policy_only(await source.fetch(), options).policy
+    except (InvalidManifests, SourceError, SourceUnavailable):
+        return None
+
+
+def secret_prefixes(policy: Policy | None) -> tuple[str, ...]:
+    """Return the prefixes of variables that hold secrets by a policy."""
+    return () if policy is None else tuple(one.env for one in policy.secrets if one.env)
 
 
 def declared_queues(desired: DesiredState | None, pool: str) -> tuple[str, ...]:

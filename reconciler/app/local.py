@@ -14,18 +14,22 @@ import anyio
 from reconciler.agent.loop import Agent
 from reconciler.api.client import Api, Repeat
 from reconciler.api.embedded import EmbeddedServer, embedded_server
-from reconciler.app.agent import AgentListeners, agent_options, declared_queues, make_agent
+from reconciler.app.agent import (
+    AgentListeners,
+    agent_options,
+    declared_queues,
+    make_agent,
+    policy_of,
+    secret_prefixes,
+)
 from reconciler.app.code import AppliedCode
 from reconciler.app.wiring import App
-from reconciler.controller import pipeline
 from reconciler.controller.follow import Follower, Reconciled
-from reconciler.errors import InvalidManifests, ReconcilerError, SourceError, SourceUnavailable
-from reconciler.manifests.load import LoadOptions
+from reconciler.errors import ReconcilerError
 from reconciler.model.keys import Key
 from reconciler.model.wishes import Location, Wishes
 from reconciler.runtime.supervision import supervise
 from reconciler.settings import ConnectionSettings
-from reconciler.source.base import Source
 from reconciler.source.changes import StableSource, changes
 from reconciler.source.checkouts import Checkouts
 
@@ -235,7 +239,7 @@ async def local(
     code = AppliedCode(Checkouts(app.settings.service.state_dir))
     source = app.source(where)
     options = await app.load_options(where, wishes)
-    withheld = await _secret_prefixes(source, options)
+    policy = await policy_of(source, options)
     async with app.desk(connection) as desk:
         stable = source if where.repo else StableSource(source, app.clock)
         follower = Follower(desk, stable, options, wishes, code.applied)
@@ -247,19 +251,13 @@ async def local(
                 settings,
                 connection,
                 lambda: declared_queues(follower.desired, settings.pool),
+                policy=policy,
                 only=started.keys if once else None,
             ),
             code,
             listeners,
-            withheld,
+            lambda: secret_prefixes(
+                policy if follower.desired is None else follower.desired.policy
+            ),
         )
         yield Local(app, desk.api, follower, agent, started)
-
-
-async def _secret_prefixes(source: Source, options: LoadOptions) -> tuple[str, ...]:
-    """Return the prefixes of variables that hold secrets, as far as the policy can be read."""
-    try:
-        desired = pipeline.read_policy_only(await source.fetch(), options)
-    except (InvalidManifests, SourceError, SourceUnavailable):
-        return ()  # nothing is applied then, and the follower says why
-    return tuple(one.env for one in desired.policy.secrets if one.env)

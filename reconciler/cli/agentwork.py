@@ -7,13 +7,19 @@ from typing import Any
 import anyio
 
 from reconciler.agent.code import CodeProvider, NoCode
-from reconciler.agent.loop import Agent
 from reconciler.app import App
-from reconciler.app.agent import AgentListeners, agent_options, make_agent
+from reconciler.app.agent import (
+    AgentListeners,
+    agent_options,
+    make_agent,
+    policy_of,
+    secret_prefixes,
+)
 from reconciler.app.code import FollowedCode
 from reconciler.cli.upwork import Voice, stop_on_signal
 from reconciler.cli.work import begin
-from reconciler.model.wishes import Location
+from reconciler.model.policy import Policy
+from reconciler.model.wishes import Location, Wishes
 from reconciler.source.checkouts import Checkouts
 
 
@@ -32,18 +38,28 @@ async def agent(
 
 
 async def _serve(app: App, where: Location | None, stop: anyio.Event, *, run_once: bool) -> None:
-    connection = app.settings.connection
-    options = agent_options(app.settings.agent, connection, run_once=run_once)
+    settings, connection = app.settings.agent, app.settings.connection
     voice = Voice()
+    listeners = AgentListeners(voice.event, voice.output)
     async with app.desk(connection) as desk:
-        made: Agent = make_agent(
-            app, desk.api, options, _code(app, where), AgentListeners(voice.event, voice.output)
+        code, policy = await _code(app, where)
+        declared = None if policy is None else policy.agent.queues
+        options = agent_options(
+            settings,
+            connection,
+            None if declared is None else lambda: declared,
+            policy=policy,
+            run_once=run_once,
         )
+        made = make_agent(app, desk.api, options, code, listeners, lambda: secret_prefixes(policy))
         await made.run(stop)
 
 
-def _code(app: App, where: Location | None) -> CodeProvider:
+async def _code(app: App, where: Location | None) -> tuple[CodeProvider, Policy | None]:
+    """Return what serves flow code, and the policy that comes with it."""
     if where is None:
-        return NoCode()
+        return NoCode(), None
+    source = app.source(where)
     checkouts = Checkouts(app.settings.service.state_dir)
-    return FollowedCode(app.source(where), checkouts, app.clock)
+    policy = await policy_of(source, await app.load_options(where, Wishes()))
+    return FollowedCode(source, checkouts, app.clock), policy

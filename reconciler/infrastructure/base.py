@@ -29,8 +29,9 @@ class Surroundings:
     Attributes:
         state_dir: for logs and run folders; private to this user.
         host_dir: for marks that every agent of this host and user must see, whatever its settings.
-        inherited: the environment that a local process inherits, already rid of our own settings
-            and credentials (`reconciler.settings.flow_run_environment`).
+        inherited: gives the environment that a local process inherits, rid of our own settings and
+            credentials (`reconciler.settings.flow_run_environment`); asked at each launch, since the
+            policy may come to name other providers of secrets.
         python: the interpreter of local flow runs.
         clock: to wait with.
         output: where streamed lines go.
@@ -39,7 +40,7 @@ class Surroundings:
 
     state_dir: Path
     host_dir: Path
-    inherited: Mapping[str, str] = field(repr=False)
+    inherited: Callable[[], Mapping[str, str]] = field(repr=False)
     python: str
     clock: Clock
     output: Output = no_output

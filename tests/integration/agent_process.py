@@ -25,7 +25,7 @@ async def main(wanted):
     surroundings = Surroundings(
         state_dir=here / wanted["name"],
         host_dir=here / "host",
-        inherited=flow_run_environment(dict(os.environ)),
+        inherited=lambda: flow_run_environment(dict(os.environ)),
         python=wanted["python"],
         clock=clock,
         output=lambda run_id, line: print("|", line, flush=True),

@@ -203,7 +203,7 @@ class ProcessLauncher:
             child.gate = None
 
     def _environment(self, spec: LaunchSpec) -> dict[str, str]:
-        merged: dict[str, str | None] = {**self._around.inherited, **spec.env}
+        merged: dict[str, str | None] = {**self._around.inherited(), **spec.env}
         merged[TOKEN_VARIABLE] = spec.token
         return {name: value for name, value in merged.items() if value is not None}
 

@@ -30,7 +30,7 @@ class Bench:
         self.surroundings = Surroundings(
             state_dir=folder / "state",
             host_dir=folder / "host",
-            inherited={"PATH": os.environ["PATH"], **(inherited or {})},
+            inherited=lambda: {"PATH": os.environ["PATH"], **(inherited or {})},
             python=sys.executable,
             clock=SystemClock(),
             output=lambda run_id, line: self.lines.append(line),
@@ -309,7 +309,7 @@ async def test_preflight_names_what_is_missing(bench):
     assert "no folder" in (await bench.launcher.preflight(wrong, ""))[0]
     around = bench.surroundings
     bench.surroundings = Surroundings(
-        around.state_dir, around.host_dir, {}, "/no/python", around.clock
+        around.state_dir, around.host_dir, dict, "/no/python", around.clock
     )
     assert "/no/python" in (await bench.again().preflight(ProcessSettings(), ""))[0]
 

@@ -1,0 +1,60 @@
+"""What the wiring makes of settings and policy for the agent."""
+
+import pytest
+
+from reconciler.agent.code import NoCode
+from reconciler.app import App
+from reconciler.app.agent import (
+    AgentListeners,
+    agent_options,
+    make_agent,
+    policy_of,
+    secret_prefixes,
+)
+from reconciler.errors import SourceUnavailable
+from reconciler.manifests.load import LoadOptions
+from reconciler.settings import load
+from tests.fakes.manual_clock import ManualClock
+from tests.fakes.prefect_memory import MemoryApi, MemoryPrefect
+from tests.fakes.source import ScriptedSource, snapshot_of
+
+pytestmark = pytest.mark.anyio
+
+POLICY = """
+name: prod
+secrets: [{env: TOP_}, {dir: /run/secrets}]
+agent: {limit: 7}
+"""
+
+
+async def policy(text=POLICY):
+    return await policy_of(ScriptedSource(snapshot_of({"reconciler.yaml": text})), LoadOptions())
+
+
+async def test_the_policys_limit_counts_unless_a_setting_says_otherwise():
+    for variables, limit in (({}, 7), ({"RECONCILER_AGENT_LIMIT": "2"}, 2)):
+        settings = load(variables)
+        options = agent_options(settings.agent, settings.connection, policy=await policy())
+        assert options.limit == limit
+
+
+async def test_a_policy_that_can_not_be_read_says_nothing():
+    assert await policy("name: [") is None
+    away = ScriptedSource(SourceUnavailable("the remote is away"))
+    assert await policy_of(away, LoadOptions()) is None
+    assert secret_prefixes(None) == ()
+
+
+async def test_what_a_policy_calls_secret_later_is_withheld_from_the_next_launch(tmp_path):
+    environ = {"TOP_SECRET": "canary", "PATH": "/bin", "RECONCILER_AGENT_STATE_DIR": str(tmp_path)}
+    app = App(load(environ), environ, ManualClock())
+    options = agent_options(app.settings.agent, app.settings.connection)
+    listeners = AgentListeners(lambda _: None, lambda _run, _line: None)
+    known = []
+    api = MemoryApi(MemoryPrefect())
+    agent = make_agent(app, api, options, NoCode(), listeners, lambda: secret_prefixes(*known))
+    inherited = agent._context.launchers["process"]._around.inherited
+    known.append(None)
+    assert "TOP_SECRET" in inherited()
+    known[:] = [await policy()]
+    assert inherited() == {"PATH": "/bin"}
