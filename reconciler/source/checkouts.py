@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
+from weakref import finalize
 
 import anyio.to_thread
 
@@ -40,10 +41,14 @@ class Checkouts:
 
     A checkout is written under a name of its own and renamed when it is complete, so that a
     folder with a digest's name is always whole. Whatever a crash left is swept by the next write.
+    What one process has handed out no other one removes: a lock on the folder itself says so, and
+    the kernel lifts it when the process ends.
     """
 
     def __init__(self, state_dir: Path) -> None:
         self._folder = state_dir / "checkouts"
+        self._locks: dict[str, int] = {}
+        finalize(self, _close, self._locks)
 
     async def of(self, snapshot: Snapshot) -> Checkout:
         """Return the checkout of a snapshot, written now if it is not there.
@@ -57,16 +62,27 @@ class Checkouts:
         return Checkout(path, snapshot.revision, snapshot.digest)
 
     async def retain(self, digests: Collection[str]) -> None:
-        """Remove all checkouts but those of the given digests."""
+        """Remove all checkouts but those of the given digests and those of other processes."""
         await anyio.to_thread.run_sync(self._retain, frozenset(map(_name, digests)))
 
     def _make(self, snapshot: Snapshot) -> Path:
         path = self._folder / _name(snapshot.digest)
         with self._held():
             if not _holds(path, snapshot.files):
+                self._let_go(path)
                 _remove(path)
                 self._write(snapshot, path)
+            self._keep(path)
         return path
+
+    def _keep(self, path: Path) -> None:
+        if path.name not in self._locks:
+            self._locks[path.name] = _locked(path, fcntl.LOCK_SH)
+
+    def _let_go(self, path: Path) -> None:
+        descriptor = self._locks.pop(path.name, None)
+        if descriptor is not None:
+            os.close(descriptor)
 
     def _write(self, snapshot: Snapshot, path: Path) -> None:
         unfinished = Path(mkdtemp(prefix=_UNFINISHED, dir=self._folder))
@@ -84,7 +100,9 @@ class Checkouts:
         with self._held():
             for path in self._folder.iterdir():
                 if path.is_dir() and path.name not in names:
-                    _remove(path)
+                    self._let_go(path)
+                    if _is_free(path):
+                        _remove(path)
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -95,6 +113,34 @@ class Checkouts:
             for left in self._folder.glob(f"{_UNFINISHED}*"):
                 _remove(left)
             yield
+
+
+def _locked(folder: Path, how: int) -> int:
+    """Open a folder and lock it.
+
+    Raises:
+        BlockingIOError: another one holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _is_free(folder: Path) -> bool:
+    try:
+        os.close(_locked(folder, fcntl.LOCK_EX))
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _close(descriptors: dict[str, int]) -> None:
+    for descriptor in descriptors.values():
+        os.close(descriptor)
 
 
 def _name(digest: str) -> str:

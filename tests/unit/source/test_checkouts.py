@@ -67,6 +67,24 @@ async def test_retain_removes_all_others(tmp_path):
     assert folders(tmp_path) == []
 
 
+async def test_what_another_process_serves_stays_until_it_lets_go(tmp_path):
+    theirs, ours = Checkouts(tmp_path), Checkouts(tmp_path)
+    served = await theirs.of(snapshot_of({"a": "1"}))
+    await ours.retain(set())
+    assert served.path.is_dir()
+    await theirs.retain(set())
+    assert not served.path.exists()
+    again = await theirs.of(snapshot_of({"a": "1"}))
+    del theirs  # as its end does
+    await ours.retain(set())
+    assert not again.path.exists()
+
+
+async def test_nobody_else_may_look_into_the_folder(tmp_path):
+    await Checkouts(tmp_path).of(snapshot_of({"a": "1"}))
+    assert mode(tmp_path / "checkouts") == 0o700
+
+
 async def test_failure_in_the_middle_leaves_nothing_behind(tmp_path):
     snapshot = snapshot_of(FILES)
     broken = replace(snapshot, contents=MemoryContents({}))
