@@ -9,6 +9,7 @@ from functools import cache
 from rich.console import Console
 from rich.markup import escape
 
+from reconciler.cli.render import words
 from reconciler.errors import InvalidManifests, ReconcilerError
 from reconciler.model.problems import Problem, Severity
 
@@ -33,7 +34,7 @@ def write(text: str) -> None:
 
 def say(text: str) -> None:
     """Say something beside the document; rich markup is understood."""
-    err().print(text)
+    err().print(words.harmless(text))
 
 
 def problem_line(problem: Problem) -> str:

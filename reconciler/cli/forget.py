@@ -22,11 +22,13 @@ def forget(
     verbose: options.Verbose = 0,
 ) -> None:
     """Drop a resource from the inventory: it stays live, and we never touch it again."""
+    from rich.markup import escape
+
     from reconciler.cli import work
     from reconciler.cli.console import say
 
     where = guarded(options.location, path, None, None, None)
     wishes = options.wishes(env, None, lock_timeout=lock_timeout)
     execute(work.forget, where, wishes, key, verbose)
-    say(f"[green]✓[/] {key} is no longer in the inventory; the live object stays.")
+    say(f"[green]✓[/] {escape(key)} is no longer in the inventory; the live object stays.")
     finish(DONE)

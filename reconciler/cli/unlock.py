@@ -14,10 +14,12 @@ def register(app: typer.Typer) -> None:
 
 def unlock(path: options.Path = ".", env: options.Env = None, verbose: options.Verbose = 0) -> None:
     """Free the lease of a writer that died. A living writer's lease is left alone."""
+    from rich.markup import escape
+
     from reconciler.cli import work
     from reconciler.cli.console import say
 
     where = guarded(options.location, path, None, None, None)
     freed = execute(work.unlock, where, options.wishes(env, None), verbose)
-    say(f"[green]✓[/] Freed the lease of {freed}." if freed else "Nobody holds the lease.")
+    say(f"[green]✓[/] Freed the lease of {escape(freed)}." if freed else "Nobody holds the lease.")
     finish(DONE)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
+from rich.markup import escape
 
 from reconciler.app import App
 from reconciler.cli import console
@@ -309,7 +310,8 @@ def save(plan: Plan, where: Location, wishes: Wishes, out: Path) -> None:
         out.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"the plan can't be saved to {out}: {error.strerror}") from None
-    console.say(f"Saved the plan to {out}; `reconciler apply --plan {out}` applies it.")
+    shown = escape(str(out))
+    console.say(f"Saved the plan to {shown}; `reconciler apply --plan {shown}` applies it.")
 
 
 def load(file: Path) -> SavedPlan:

@@ -4,6 +4,7 @@ GitHub takes comments of up to 65,536 characters, GitLab of a million; what goes
 is cut, with counts.
 """
 
+import re
 from collections.abc import Iterator
 
 from reconciler.cli.render import words
@@ -12,6 +13,7 @@ from reconciler.model.report import Outcome, Report
 
 LIMIT = 60_000
 MARKER = "<!-- reconciler -->"
+_TICKS = re.compile("`+")
 
 
 def write(subject: Plan | Report) -> str:
@@ -34,7 +36,7 @@ def _section(change: Change, outcome: Outcome | None) -> Iterator[str]:
     yield f"<summary><b>{words.SIGNS[change.action]} {_html(str(change.key))}</b>: {words.heading(change)} ({change.cause.value}){result}</summary>"
     yield ""
     if change.source:
-        yield f"Declared at `{change.source}`."
+        yield f"Declared at {_code(str(change.source))}."
         yield ""
     if outcome and outcome.error:
         yield f"**{_text(outcome.error)}**"
@@ -82,7 +84,8 @@ def _text(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Write text as code that stays inside its table cell."""
-    ticks = "``" if "`" in text else "`"
+    """Write text as code that stays inside its table cell: only a longer fence can't be closed."""
+    longest = max((len(run) for run in _TICKS.findall(text)), default=0)
+    fence, space = "`" * (longest + 1), " " if longest else ""
     inner = text.replace("|", "\\|").replace("\n", " ")
-    return f"{ticks} {inner} {ticks}" if ticks == "``" else f"`{inner}`"
+    return f"{fence}{space}{inner}{space}{fence}"

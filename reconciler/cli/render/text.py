@@ -39,7 +39,7 @@ def write(subject: Plan | Report) -> str:
             "",
             f"[bold]Plan:[/] {words.summary(plan)}. [dim]{plan.reads} reads made, about {plan.writes} writes to come.[/]",
         ]
-    return "\n".join(lines)
+    return words.harmless("\n".join(lines))
 
 
 def _change(change: Change, outcome: Outcome | None) -> Iterator[str]:

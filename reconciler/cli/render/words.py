@@ -19,8 +19,19 @@ SIGNS = {
 
 RESULT_SIGNS = {Result.DONE: "✓", Result.FAILED: "✗", Result.SKIPPED: "↷", Result.HELD: "!"}
 
+_CONTROL = {
+    code: "\N{REPLACEMENT CHARACTER}"
+    for code in (*range(0x20), *range(0x7F, 0xA0))
+    if chr(code) not in "\t\n"
+}
+
 LONGEST = 400
 """Characters of a value that are shown."""
+
+
+def harmless(text: str) -> str:
+    """Make visible what would steer a terminal: names and texts come from the server, too."""
+    return text.translate(_CONTROL)
 
 
 def plan_of(subject: Plan | Report) -> Plan:
@@ -37,11 +48,8 @@ def value(shown: Any) -> str:
     """Write a value in one line."""
     if shown is ABSENT or shown is None:
         return "null" if shown is None else "(not set)"
-    text = (
-        shown
-        if isinstance(shown, str) and shown.startswith("<")
-        else json.dumps(shown, ensure_ascii=False, default=str)
-    )
+    mark = isinstance(shown, str) and shown.startswith("<") and shown.isprintable()
+    text = shown if mark else json.dumps(shown, ensure_ascii=False, default=str)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
 
 

@@ -1,4 +1,6 @@
 import json
+import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -129,6 +131,26 @@ def test_markup_in_values_is_shown_and_not_obeyed():
     assert "@team" not in text
     assert text.count("</details>") == 2  # the section's own, and the value inside its code span
     assert "\n# big" not in text
+
+
+@pytest.mark.parametrize("value", ["`` @all ``", "a`b``c```d", "``</details># x"])
+def test_no_number_of_backticks_leaves_the_code_of_a_comment(value):
+    field = FieldChange("description", ABSENT, value, Cause.GIT)
+    change = replace(UPDATE, fields=(field,), source=Place("a`b.yaml", 1, 1))
+    text = render(replace(PLAN, changes=(change,)), Format.MARKDOWN)
+    row = next(line for line in text.splitlines() if "description" in line)
+    fence = "`" * (1 + max(len(run) for run in re.findall("`+", value)))
+    assert row.count(fence) == 2
+    assert "`` a`b.yaml:1:1 ``" in text
+
+
+def test_nothing_in_a_plan_steers_the_terminal():
+    change = replace(UPDATE, reason="changed by \x1b]0;evil\x07", fields=())
+    raw = FieldChange("description", ABSENT, "<\x1b[2Jgone>", Cause.GIT)
+    plan = replace(PLAN, changes=(change, replace(UPDATE, fields=(raw,))))
+    text = render(plan, Format.TEXT)
+    assert "\x1b" not in text
+    assert "\x07" not in text
 
 
 def test_a_comment_stays_below_githubs_limit_and_counts_what_it_left_out():
