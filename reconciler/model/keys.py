@@ -39,8 +39,11 @@ class Key:
         return self.parts[-1]
 
     def matches(self, pattern: str) -> bool:
-        """Tell whether a glob such as `deployment/etl/*` names this key."""
-        return fnmatchcase(str(self), pattern)
+        """Tell whether a glob such as `deployment/etl/*`, or the key written out, names this key.
+
+        Written out it counts as it stands: deployment names may hold brackets.
+        """
+        return str(self) == pattern or fnmatchcase(str(self), pattern)
 
     def __str__(self) -> str:
         return "/".join((self.kind, *self.parts))

@@ -29,11 +29,6 @@ class Address:
     shown: str
     login: HttpBasic | None = None
 
-    @property
-    def is_http(self) -> bool:
-        """Whether it is reached by HTTP or HTTPS."""
-        return self.url.startswith(("http://", "https://"))
-
 
 def parse(text: str) -> Address:
     """Read a URL, `user@host:path` or a local path.

@@ -20,3 +20,9 @@ def test_globs_select_keys():
     assert key.matches("deployment/etl/*")
     assert key.matches("deployment/*")
     assert not key.matches("block/*")
+
+
+def test_a_key_written_out_names_itself_whatever_its_name_holds():
+    key = Key.of("deployment", "etl", "nightly [prod]")
+    assert key.matches(str(key))
+    assert not key.matches("deployment/etl/nightly p")
