@@ -34,6 +34,9 @@ async def finish(
     # An engine answers SIGTERM by reporting a crash, 3.8.8 even over CANCELLING (tried).
     overtaken = state.type == "CRASHED" and run.pid == handle.pid
     if run.cancelling or (overtaken and active.stop.reason == Stop.CANCEL):
+        if active.stop.reason is None:
+            # It ended before we knew of the wish, and its processes may outlive it.
+            await launcher.stop(handle, context.options.grace_seconds)
         state = await mark_cancelled(context, run)
     elif _unfinished(run, handle):
         # Its processes may outlive it; whoever retries the run must not meet them.

@@ -56,6 +56,27 @@ async def test_an_engine_that_reports_a_crash_while_it_is_cancelled_is_overruled
         assert w.server.kind(run) == "CANCELLED"
 
 
+async def test_what_outlives_a_process_that_ended_before_its_cancel_was_seen_is_stopped(tmp_path):
+    async with world(tmp_path) as w:
+        w.host.runs_for = None
+        run = w.server.schedule()
+        agent = w.agent()
+        await w.pass_time(4)
+        states = []
+        original = agent.launcher.stop
+
+        async def stop(handle, grace):
+            states.append(w.server.kind(run))
+            await original(handle, grace)
+
+        agent.launcher.stop = stop
+        ask(w, run, OURS)
+        w.host.end(w.host.things[run], 0, "it ended")
+        await w.pass_time(1)
+        assert states == ["CANCELLING"]
+        assert w.server.kind(run) == "CANCELLED"
+
+
 async def test_a_run_that_completes_while_it_is_cancelled_stays_completed(tmp_path):
     async with world(tmp_path) as w:
         w.host.runs_for = None
