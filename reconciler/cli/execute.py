@@ -4,8 +4,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
-import anyio
-
 from reconciler.cli.exits import FAILED, USAGE, finish
 from reconciler.errors import ReconcilerError, UsageError
 
@@ -20,6 +18,8 @@ def execute(
     Raises:
         Finished: with 1 or 64 after an error of ours has been explained on stderr.
     """
+    import anyio
+
     try:
         return anyio.run(partial(work, *args))
     except BaseExceptionGroup as group:

@@ -1,11 +1,12 @@
 """Options that several commands share."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.model.wishes import Location, Wishes
+if TYPE_CHECKING:
+    from reconciler.model.wishes import Location, Wishes
 
 Path = Annotated[
     str,
@@ -111,13 +112,14 @@ FormatOption = Annotated[PlanFormat, typer.Option("--format", help="How to write
 
 def location(
     path: str, repo: str | None, ref: str | None, folder: str | None, policy_ref: str | None = None
-) -> Location:
+) -> "Location":
     """Make a location of the options.
 
     Raises:
         UsageError: if they don't go together.
     """
     from reconciler.errors import UsageError
+    from reconciler.model.wishes import Location
 
     if repo is None and (ref or folder):
         raise UsageError(
@@ -131,8 +133,10 @@ def location(
     return Location(path=folder or "" if repo else path, repo=repo, ref=ref, policy_ref=policy_ref)
 
 
-def wishes(env: str | None, target: list[str] | None, **more: Any) -> Wishes:
+def wishes(env: str | None, target: list[str] | None, **more: Any) -> "Wishes":
     """Make wishes of the options; those that were not given are left out."""
+    from reconciler.model.wishes import Wishes
+
     given: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in more.items() if v is not None
     }

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-import anyio.to_thread
 from rich.markup import escape
 
 from reconciler.agent.observer import AgentEvent, Happening
@@ -18,6 +17,7 @@ from reconciler.app.agent import AgentListeners
 from reconciler.app.local import RunEnd
 from reconciler.cli import console
 from reconciler.cli.exits import DONE, FAILED
+from reconciler.cli.prompt import ask
 from reconciler.cli.render import words
 from reconciler.cli.work import begin
 from reconciler.controller.follow import Reconciled
@@ -108,8 +108,7 @@ async def _ask_first(url: str) -> None:
             hint="--embedded runs a server of its own, --yes uses the configured one",
         )
     question = f"Apply to [bold]{escape(url)}[/] and run its flow runs here? Only 'yes' is a yes: "
-    answer = await anyio.to_thread.run_sync(console.err().input, question)
-    if answer.strip().lower() != "yes":
+    if (await ask(question)).lower() != "yes":
         raise Refused("declined; nothing was changed", hint="--embedded runs a server of its own")
 
 

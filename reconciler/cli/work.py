@@ -13,6 +13,7 @@ from reconciler.app import App
 from reconciler.cli import console
 from reconciler.cli.exits import DIFFERENT, DONE, FAILED
 from reconciler.cli.options import PlanFormat
+from reconciler.cli.prompt import ask
 from reconciler.cli.render import Format, render
 from reconciler.cli.render.words import counted
 from reconciler.controller import pipeline
@@ -207,10 +208,7 @@ def _show_to_confirm(plan: Plan) -> None:
 
 
 async def _ask(question: str) -> None:
-    answer = await anyio.to_thread.run_sync(
-        console.err().input, f"\n[bold]{question}[/] Only 'yes' is a yes: "
-    )
-    if answer.strip().lower() != "yes":
+    if (await ask(f"\n[bold]{question}[/] Only 'yes' is a yes: ")).lower() != "yes":
         raise Refused("declined; nothing was changed")
 
 
@@ -219,7 +217,7 @@ async def _type_name(name: str, typed: str | None) -> None:
         question = (
             f"\n[bold red]This can't be undone.[/] Type [bold]{name}[/] to delete all of it: "
         )
-        typed = await anyio.to_thread.run_sync(console.err().input, question)
+        typed = await ask(question)
     if typed.strip() != name:
         raise Refused(
             "the name does not match; nothing was deleted", hint=f"the inventory is called {name}"

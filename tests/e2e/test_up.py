@@ -28,7 +28,7 @@ name: often
 entrypoint: hello.py:hello
 path: $STORAGE_BASE_PATH
 infrastructure: {type: process, stream_output: true}
-schedules: [{interval: 3}]
+schedules: [{interval: 10}]
 parameters: {name: world}
 """
 HELLO = """\
@@ -80,6 +80,11 @@ def up(cli, *args):
         yield running
 
 
+def on(server, home):
+    flows = {"RECONCILER_AGENT_PYTHON": str(server.python), "RECONCILER_AGENT_LIMIT": "2"}
+    return Cli(home, server.client_env | flows)
+
+
 def ctrl_c(running, seconds=90):
     os.killpg(running.pid, signal.SIGINT)
     return running.wait(seconds)
@@ -90,7 +95,7 @@ def eventually(what, seconds=60):
 
 
 def test_up_once_runs_each_deployment_that_is_not_paused_once(server, home, capsys):
-    cli = Cli(home, server.client_env | {"RECONCILER_AGENT_PYTHON": str(server.python)})
+    cli = on(server, home)
     done = cli("up", EXAMPLE, "--once", timeout=300)
     with capsys.disabled():
         print(f"\nup --once on Prefect {server.version}: {done.seconds:.0f} s")
@@ -108,14 +113,14 @@ def test_up_once_runs_each_deployment_that_is_not_paused_once(server, home, caps
 
 def test_up_once_fails_where_a_run_does(server, home, tree):
     (tree / "hello.py").write_text(HELLO + "    raise ValueError('no greetings')\n")
-    cli = Cli(home, server.client_env | {"RECONCILER_AGENT_PYTHON": str(server.python)})
+    cli = on(server, home)
     done = cli("up", tree, "--once", timeout=300)
     assert done.code == 1
     assert re.search(r"FAILED +deployment/hello/often .*no greetings", done.stdout), done.output
 
 
 def test_an_edited_file_is_applied_at_once_and_a_broken_one_never(server, home, tree, capsys):
-    cli = Cli(home, server.client_env | {"RECONCILER_AGENT_PYTHON": str(server.python)})
+    cli = on(server, home)
     with server.client() as client, up(cli, tree) as running:
         running.wait_for("Watching .*tree", UP)
         running.wait_for("greetings to world", UP)
@@ -127,7 +132,7 @@ def test_an_edited_file_is_applied_at_once_and_a_broken_one_never(server, home, 
         told = time.monotonic() - began
         with capsys.disabled():
             print(f"\nedit to applied on Prefect {server.version}: {told:.1f} s")
-        assert deployment(client)["parameters"] == {"name": "Ada"}
+        assert deployment(client)["parameters"] == {"name": "Ada"}, running.output
         running.wait_for("greetings to Ada", UP)
 
         (tree / "hello.yaml").write_text(SMALL.replace("entrypoint", "entrypont"))

@@ -1,0 +1,20 @@
+"""Questions on a terminal."""
+
+import sys
+
+import anyio
+
+from reconciler.cli import console
+
+
+async def ask(question: str) -> str:
+    """Ask, and return the line typed, "" at its end. Ctrl-C ends the wait, as it must.
+
+    A blocking read would not be ended: asyncio turns the first Ctrl-C into a cancellation.
+
+    Args:
+        question: with rich markup.
+    """
+    console.err().print(question, end="")
+    await anyio.wait_readable(sys.stdin.fileno())
+    return sys.stdin.readline().strip()
