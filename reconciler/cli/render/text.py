@@ -73,9 +73,12 @@ def _report_end(report: Report) -> Iterator[str]:
     if report.error:
         yield f"[bold red]Stopped:[/] {escape(report.error)}"
     colour = "green" if report.converged else "red"
-    state = (
-        "Prefect matches the manifests"
-        if report.converged
-        else "Prefect does not match the manifests yet"
-    )
-    yield f"[bold {colour}]Apply:[/] {words.result_summary(report)}. {state}."
+    yield f"[bold {colour}]Apply:[/] {words.result_summary(report)}. {_state(report)}."
+
+
+def _state(report: Report) -> str:
+    if not report.converged:
+        return "Prefect does not match the manifests yet"
+    if any(outcome.result is Result.HELD for outcome in report.outcomes):
+        return "But for what is held back, Prefect matches the manifests"
+    return "Prefect matches the manifests"

@@ -144,6 +144,13 @@ def test_no_number_of_backticks_leaves_the_code_of_a_comment(value):
     assert "`` a`b.yaml:1:1 ``" in text
 
 
+def test_a_report_with_holds_does_not_say_that_all_matches():
+    held = Report(PLAN, (Outcome(UPDATE, Result.DONE), Outcome(HELD, Result.HELD)))
+    assert "But for what is held back, Prefect matches" in plain(render(held, Format.TEXT))
+    done = Report(PLAN, (Outcome(UPDATE, Result.DONE),))
+    assert ". Prefect matches the manifests." in plain(render(done, Format.TEXT))
+
+
 def test_nothing_in_a_plan_steers_the_terminal():
     change = replace(UPDATE, reason="changed by \x1b]0;evil\x07", fields=())
     raw = FieldChange("description", ABSENT, "<\x1b[2Jgone>", Cause.GIT)
