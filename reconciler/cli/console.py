@@ -1,6 +1,6 @@
 """Terminals: documents go to stdout, everything said beside them to stderr.
 
-Colours appear on terminals only, and never with `NO_COLOR` (rich looks at both).
+Colours and weights appear on terminals only, and never with `NO_COLOR`.
 """
 
 import sys
@@ -17,13 +17,21 @@ from reconciler.model.problems import Problem, Severity
 @cache
 def out() -> Console:
     """The console of documents: plans, reports, schemas."""
-    return Console(soft_wrap=True, highlight=False)
+    return _console(to_stderr=False)
 
 
 @cache
 def err() -> Console:
     """The console of everything else."""
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    return _console(to_stderr=True)
+
+
+def _console(*, to_stderr: bool) -> Console:
+    usual = Console(stderr=to_stderr, soft_wrap=True, highlight=False)
+    if not usual.no_color:
+        return usual
+    # With NO_COLOR alone rich still writes escape codes for bold and dim.
+    return Console(stderr=to_stderr, soft_wrap=True, highlight=False, color_system=None)
 
 
 def write(text: str) -> None:
