@@ -201,12 +201,15 @@ def check_ref(ref: str) -> None:
 
 
 def _candidates(ref: str | None) -> tuple[str, ...]:
-    """Return the full names that a ref may have; a branch goes before a tag, as in `git clone`."""
+    """Return the full names that a ref may have; a branch goes before a tag, as in `git clone`.
+
+    A clone by path, as in CI, may know a branch by its remote only: `origin/main`.
+    """
     if ref is None or ref == "HEAD":
         return ("HEAD",)
     if ref.startswith("refs/"):
         return (ref,)
-    return (f"refs/heads/{ref}", f"refs/tags/{ref}")
+    return (f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/remotes/{ref}")
 
 
 def _kept(ref: str | None) -> str:

@@ -347,6 +347,15 @@ async def test_shallow_repository_by_path_is_read_without_roots(source_of, work,
     assert snapshot.origin.roots == ()
 
 
+async def test_a_clone_by_path_knows_branches_of_its_remote(source_of, work, remote, tmp_path):
+    branch = git(work.path, "branch", "--show-current")
+    git(tmp_path, "clone", "-q", str(remote), "clone")
+    git(tmp_path / "clone", "checkout", "-q", "--detach")
+    git(tmp_path / "clone", "branch", "-q", "-D", branch)
+    source = source_of(f"origin/{branch}", location=str(tmp_path / "clone"))
+    assert (await source.fetch()).revision == work.head()
+
+
 async def test_refused_connection_passes_by_itself(tmp_path):
     source = GitSource("http://127.0.0.1:9/x.git", mirror_dir=tmp_path)
     with pytest.raises(SourceUnavailable, match="can't be reached"):
