@@ -27,6 +27,8 @@ _ENVELOPE_KEYS = ("active", "slug", "parameters")
 _DROPPED_KEYS = ("max_scheduled_runs", "max_active_runs", "catchup", "replaces")
 _SOME_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 _LONGEST_RRULE = 6500  # Prefect's own limit
+# Beyond the year 9999 the servers' scheduler fails, for all deployments (Prefect 3.8.8: tried).
+_LONGEST_INTERVAL = timedelta(days=365_000).total_seconds()
 _DURATION: TypeAdapter[timedelta] = TypeAdapter(timedelta)
 
 
@@ -154,6 +156,8 @@ def _interval(value: object, path: Path, findings: Findings) -> object:
         return value
     if seconds <= 0:
         findings.error(path, "an interval must be longer than nothing", example)
+    elif seconds > _LONGEST_INTERVAL:
+        findings.error(path, "an interval must be shorter than 1,000 years", example)
     return seconds
 
 

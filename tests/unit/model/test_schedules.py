@@ -58,6 +58,8 @@ BAD = [
     ({"cron": "0 0 30 2 1", "day_or": False}, "never comes"),
     ({"interval": 0}, "longer than nothing"),
     ({"interval": -5}, "longer than nothing"),
+    ({"interval": 10**12}, "1,000 years"),
+    ({"interval": "P999999D"}, "1,000 years"),
     ({"interval": "90"}, "not an interval"),
     ({"interval": True}, "not an interval"),
     ({"interval": "soon"}, "not an interval"),
