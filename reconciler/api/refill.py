@@ -12,29 +12,85 @@ So:
 
 1. `look` before the write notes the time t (the server's clock, never ahead of it). On 2.20 it also
    reads the overdue runs. If the write gives schedules new ids (3.x) or new dates' spellings (2.20:
-   the key holds the date in the schedule's time zone), it also reads all runs from t on.
+   the key holds the date in the schedule's time zone), it also reads the runs that come soon after t.
+   What it found is plain JSON without parameters: the caller keeps it until the refill is done, so
+   that whoever comes after a killed process can do it (`Seen.notes`).
 2. `refill` after the write asks the server to schedule from t, not from now: a run that fell due
    during the write comes back too, and one that is there or was claimed keeps its key and isn't
    made again.
 3. On 2.20 each overdue run is made again under its own key: exactly those, whatever the schedule
    says now, and never one that an agent claimed in the meantime.
-4. Where keys changed, a new run at a moment for which an old one survived is cancelled. (Deleted, the
-   server's scheduler would make it again.)
-
-What remains: a process killed between the write and the refill loses overdue runs on 2.20; the
-server's own scheduler brings back future ones within a minute. And on 3.x a worker may claim a
-doubled run in the moment between steps 2 and 4.
+4. Where keys changed, the server schedules from the moment at which it made the new schedules, the
+   write itself. Runs of before are those of the old ones: any that is missing is made again under
+   its own key. So a run that was due can't be met by another one of the same moment.
+5. Only a run that was claimed ahead of its time (Prefect's workers do that) can still be met by a new
+   one; that one is cancelled. (Deleted, the server's scheduler would make it again.)
+6. A pass of the server's own scheduler that read the old schedules before the write may insert their
+   runs after it (Prefect 3.8.8, 2.20.26: code read; met in tests). On 3.x the key tells them, and
+   they are deleted. On 2.20 nothing does: such runs of a schedule that is gone stay for an hour.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from reconciler.api.client import Api, Repeat
+from reconciler.errors import NotFound
 
-Run = Mapping[str, Any]
+_SOON = timedelta(minutes=10)
+"""After a look, a write was sent or is given up: a request's deadline and a large plan's queue."""
+
+_GAP = timedelta(minutes=3)
+"""After a write, the server's own scheduler has passed (every minute): from then on nothing is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An auto-scheduled flow run, as far as it takes to make it again.
+
+    Attributes:
+        id: the server's.
+        key: idempotency key.
+        name: of the run.
+        moment: the time for which it was made.
+        due: the time at which it is to start (later, if it awaits a retry).
+    """
+
+    id: str
+    key: str
+    name: str
+    moment: datetime
+    due: datetime
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> "Run":
+        """Read the API's answer."""
+        moment = datetime.fromisoformat(raw["expected_start_time"]).astimezone(UTC)
+        due = raw["next_scheduled_start_time"]
+        return cls(
+            id=raw["id"],
+            key=raw["idempotency_key"],
+            name=raw["name"],
+            moment=moment,
+            due=datetime.fromisoformat(due).astimezone(UTC) if due else moment,
+        )
+
+    def notes(self) -> dict[str, str]:
+        """Return it as JSON."""
+        return {
+            **asdict(self),
+            "moment": self.moment.isoformat(),
+            "due": self.due.isoformat(),
+        }
+
+    @classmethod
+    def from_notes(cls, notes: Mapping[str, str]) -> "Run":
+        """Return what `notes` wrote."""
+        times = {name: datetime.fromisoformat(notes[name]) for name in ("moment", "due")}
+        return cls(**{**notes, **times})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +100,30 @@ class Seen:
     Attributes:
         since: the server's time.
         overdue: auto-scheduled runs that the write will delete although they are due (2.20).
-        known: ids of all auto-scheduled runs from `since` on; None if the write keeps their keys.
+        coming: auto-scheduled runs that come soon after `since`; None if the write keeps their keys.
     """
 
     since: datetime
     overdue: tuple[Run, ...] = ()
-    known: frozenset[str] | None = None
+    coming: tuple[Run, ...] | None = None
+
+    def notes(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "since": self.since.isoformat(),
+            "overdue": [run.notes() for run in self.overdue],
+            "coming": None if self.coming is None else [run.notes() for run in self.coming],
+        }
+
+    @classmethod
+    def from_notes(cls, notes: Mapping[str, Any]) -> "Seen":
+        """Return what `notes` wrote."""
+        coming = notes["coming"]
+        return cls(
+            since=datetime.fromisoformat(notes["since"]),
+            overdue=tuple(map(Run.from_notes, notes["overdue"])),
+            coming=None if coming is None else tuple(map(Run.from_notes, coming)),
+        )
 
 
 async def look(api: Api, id_: str, *, scheduled: bool, new_keys: bool) -> Seen:
@@ -64,13 +138,17 @@ async def look(api: Api, id_: str, *, scheduled: bool, new_keys: bool) -> Seen:
     since = api.now()
     if not scheduled:
         return Seen(since)
-    overdue = await _overdue(api, id_, since) if api.facts.is_v2 else ()
-    known = frozenset(run["id"] for run in await _from(api, id_, since)) if new_keys else None
-    return Seen(since, overdue, known)
+    overdue = await _overdue(api, id_, since) if api.facts.is_v2 else []
+    coming = await _coming(api, id_, since) if new_keys else None
+    return Seen(
+        since,
+        tuple(map(Run.of, overdue)),
+        None if coming is None else tuple(map(Run.of, coming)),
+    )
 
 
 async def refill(api: Api, id_: str, seen: Seen, *, paused: bool, active: bool) -> None:
-    """Give a deployment its runs back.
+    """Give a deployment its runs back. May be repeated, also by another process and later.
 
     Args:
         api: the client.
@@ -82,51 +160,67 @@ async def refill(api: Api, id_: str, seen: Seen, *, paused: bool, active: bool) 
     """
     if paused:
         return
-    for run in seen.overdue:
+    start, lost = seen.since, list(seen.overdue)
+    if seen.coming is not None:
+        start = max(start, await _made_schedules(api, id_))
+        lost += [run for run in seen.coming if run.moment <= start]
+    for run in lost:
         await _again(api, id_, run)
     if not active:
         return
-    body = {"start_time": seen.since.isoformat()}
+    body = {"start_time": start.isoformat()}
+    if api.now() - start > _GAP:
+        body["end_time"] = (start + _GAP).isoformat()
     await api.post(f"/deployments/{id_}/schedule", body, repeat=Repeat.SAFE)
-    if seen.known:
+    if seen.coming:
         await _cancel_doubles(api, id_, seen)
+    if seen.coming is not None and not api.facts.is_v2:
+        await _delete_strays(api, id_, start)
 
 
-async def _overdue(api: Api, id_: str, now: datetime) -> tuple[Run, ...]:
+async def _made_schedules(api: Api, id_: str) -> datetime:
+    """Return when the server made or changed the deployment's schedules last."""
+    deployment = await api.get(f"/deployments/{id_}")
+    times = [item.get(name) for item in deployment["schedules"] for name in ("created", "updated")]
+    found = [datetime.fromisoformat(time) for time in times if time]
+    return max(found, default=datetime.fromtimestamp(0, UTC))
+
+
+async def _overdue(api: Api, id_: str, now: datetime) -> list[Mapping[str, Any]]:
     # By the moment for which it was made: a run that awaits a retry is due too, though later.
     wanted = {
         "state": {"type": {"any_": ["SCHEDULED"]}},
         "expected_start_time": {"before_": now.isoformat()},
     }
-    runs = await _runs(api, id_, wanted)
-    return tuple(run for run in runs if run["auto_scheduled"])
+    return await _runs(api, id_, wanted)
 
 
-async def _from(api: Api, id_: str, moment: datetime) -> list[Run]:
-    runs = await _runs(api, id_, {"expected_start_time": {"after_": moment.isoformat()}})
-    return [run for run in runs if run["auto_scheduled"]]
+async def _coming(api: Api, id_: str, since: datetime) -> list[Mapping[str, Any]]:
+    near = {"after_": since.isoformat(), "before_": (since + _SOON).isoformat()}
+    return await _runs(api, id_, {"expected_start_time": near})
 
 
-async def _runs(api: Api, id_: str, wanted: Mapping[str, Any]) -> list[Run]:
+async def _runs(api: Api, id_: str, wanted: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     body = {
         "deployments": {"id": {"any_": [id_]}},
         "flow_runs": wanted,
         "sort": "EXPECTED_START_TIME_ASC",
     }
-    return [run async for page in api.pages("/flow_runs/filter", body) for run in page]
+    found = [run async for page in api.pages("/flow_runs/filter", body) for run in page]
+    return [run for run in found if run["auto_scheduled"]]
 
 
 async def _again(api: Api, id_: str, run: Run) -> None:
-    """Make an overdue run again; an upsert by its key (facts: `create_flow_run`)."""
+    """Make a run again, if it is gone; an upsert by its key (facts: `create_flow_run`)."""
     state = {
         "type": "SCHEDULED",
         "message": "Scheduled again after its deployment was changed",
-        "state_details": {"scheduled_time": run["next_scheduled_start_time"]},
+        "state_details": {"scheduled_time": run.due.isoformat()},
     }
     body = {
         "state": state,
-        "name": run["name"],
-        "idempotency_key": run["idempotency_key"],
+        "name": run.name,
+        "idempotency_key": run.key,
         "tags": ["auto-scheduled"],
         "enforce_parameter_schema": False,  # as for every scheduled run
     }
@@ -134,25 +228,40 @@ async def _again(api: Api, id_: str, run: Run) -> None:
 
 
 async def _cancel_doubles(api: Api, id_: str, seen: Seen) -> None:
-    runs = await _from(api, id_, seen.since)
-    known = seen.known or frozenset()
-    survivors = Counter(_moment(run) for run in runs if run["id"] in known)
+    runs = await _coming(api, id_, seen.since)
+    known = frozenset(run.id for run in seen.coming or ())
+    survivors = Counter(Run.of(run).moment for run in runs if run["id"] in known)
     for run in _new(runs, known):
-        moment = _moment(run)
+        moment = Run.of(run).moment
         if survivors[moment]:
             survivors[moment] -= 1
-            await _cancel(api, run)
+            await _cancel(api, run["id"])
 
 
-def _new(runs: Iterable[Run], known: frozenset[str]) -> Iterable[Run]:
+def _new(runs: Iterable[Mapping[str, Any]], known: frozenset[str]) -> Iterable[Mapping[str, Any]]:
     return (run for run in runs if run["id"] not in known and run["state_type"] == "SCHEDULED")
 
 
-def _moment(run: Run) -> datetime:
-    return datetime.fromisoformat(run["expected_start_time"]).astimezone(UTC)
+async def _delete_strays(api: Api, id_: str, start: datetime) -> None:
+    """Delete scheduled runs of schedules that are no longer there (3.x)."""
+    deployment = await api.get(f"/deployments/{id_}")
+    schedules = {item["id"] for item in deployment["schedules"]}
+    wanted = {
+        "state": {"type": {"any_": ["SCHEDULED"]}},
+        "expected_start_time": {"after_": start.isoformat()},
+    }
+    for run in await _runs(api, id_, wanted):
+        # scheduled <deployment> <schedule> <date>
+        if run["idempotency_key"].split()[2] not in schedules:
+            await _delete(api, run["id"])
 
 
-async def _cancel(api: Api, run: Run) -> None:
+async def _delete(api: Api, id_: str) -> None:
+    with suppress(NotFound):
+        await api.delete(f"/flow_runs/{id_}")
+
+
+async def _cancel(api: Api, id_: str) -> None:
     message = "Its deployment was changed while a run of the same moment was already under way"
     body = {"state": {"type": "CANCELLED", "message": message}}
-    await api.post(f"/flow_runs/{run['id']}/set_state", body, repeat=Repeat.SAFE)
+    await api.post(f"/flow_runs/{id_}/set_state", body, repeat=Repeat.SAFE)

@@ -10,7 +10,7 @@ import anyio
 from reconciler.engine import guard, marks, order, verify
 from reconciler.engine.access import Access
 from reconciler.engine.lease import Lease
-from reconciler.engine.step import Fate, Step, carry_out
+from reconciler.engine.step import Fate, Step, carry_out, got_through, prepare
 from reconciler.errors import LeaseLost, ReconcilerError, Refused, StalePlan
 from reconciler.model.desired import DesiredState
 from reconciler.model.inventory import Entry
@@ -134,6 +134,7 @@ class _Apply:
 
     async def _level(self, changes: list[Change]) -> None:
         steps = [self._step(change) for change in changes if not self._skip(change)]
+        await together(partial(prepare, step, self._access, self._lease) for step in steps)
         await self._intend(steps)
         try:
             again = replace(self._access.session, cache={})  # without memory
@@ -188,24 +189,27 @@ class _Apply:
         return bool(failed)
 
     async def _intend(self, steps: Iterable[Step]) -> None:
-        """Write down what is about to be created, so that a crash can't orphan it."""
+        """Write down what is about to be created or taken away, so that a crash can't lose it."""
+        ahead = []
         for step in steps:
             if step.change.action is Action.CREATE:
                 step.intent = self._entry(step, id_=None)
-        intents = [step.intent for step in steps if step.intent is not None]
-        if intents:
+                ahead.append(step.intent)
+            elif step.notes is not None:
+                entry = step.entry or self._entry(step, id_=None)
+                ahead.append(replace(entry, notes=step.notes))
+        if ahead:
             await self._lease.confirm()
-            await self._store.save(put=intents)
+            await self._store.save(put=ahead)
 
     async def _read_back(self, steps: Iterable[Step]) -> None:
         touched = {step.change.key: step for step in steps if step.touched}
         found = await verify.read_back(
             {key: step.id for key, step in touched.items() if step.id is not None}, self._access
         )
-        for key, live in found.items():
-            self._judge(touched[key], live)
+        await together(partial(self._judge, touched[key], live) for key, live in found.items())
 
-    def _judge(self, step: Step, live: Live | None) -> None:
+    async def _judge(self, step: Step, live: Live | None) -> None:
         """Compare what was read back with what was meant."""
         change = step.change
         if change.action is Action.DELETE:
@@ -224,7 +228,7 @@ class _Apply:
             self._observed.inventory.fingerprinter,
         )
         if step.fate is Fate.UNKNOWN and not step.remaining:
-            step.fate, step.error = Fate.DONE, None  # it got through, only its answer did not
+            await got_through(step, live, self._access)
 
     async def _remember(self, steps: Iterable[Step]) -> None:
         """Bring the inventory in line with what was done, as far as that is known."""

@@ -282,7 +282,7 @@ def _entries(record: Record) -> list[Entry]:
 
 
 def _to_text(entry: Entry) -> str:
-    plain = {
+    plain: dict[str, Any] = {
         "id": entry.id,
         "since": entry.since.isoformat(),
         "commit": entry.commit,
@@ -294,6 +294,8 @@ def _to_text(entry: Entry) -> str:
             for path, mark in entry.fields.items()
         },
     }
+    if entry.notes is not None:
+        plain["notes"] = entry.notes
     return json.dumps(plain, separators=(",", ":"))
 
 
@@ -311,4 +313,5 @@ def _from_text(key: Key, text: str) -> Entry:
             path: FieldMark(desired, live, bool(secret), tuple(heals))
             for path, (desired, live, secret, *heals) in plain["fields"].items()
         },
+        notes=plain.get("notes"),
     )

@@ -178,15 +178,20 @@ def _writes(effective: Sequence[Change], levels: Sequence[Sequence[Key]]) -> int
     if not effective:
         return 0
     by_key = {change.key: change for change in effective}
-    objects = sum(_touches(change) for change in effective)
+    objects = sum(_touches(change) + _disturbs(change) for change in effective)
+    ahead = {
+        change.key for change in effective if change.action is Action.CREATE or _disturbs(change)
+    }
     intents, records = (
-        sum(
-            len({shard_of(key) for key in level if by_key[key].action in actions})
-            for level in levels
-        )
-        for actions in ((Action.CREATE,), tuple(Action))
+        sum(len({shard_of(key) for key in level if key in keys}) for level in levels)
+        for keys in (ahead, by_key)
     )
     return objects + intents + records + _LEASE_WRITES
+
+
+def _disturbs(change: Change) -> bool:
+    """Tell whether it takes something away that is noted before and given back after."""
+    return change.action in (Action.UPDATE, Action.ADOPT) and bool(change.effects)
 
 
 def _touches(change: Change) -> bool:

@@ -204,7 +204,7 @@ def _remember(
             key=declaration.key,
             action=Action.UPDATE,
             cause=Cause.GIT,
-            reason=f"{reason}; only the inventory is written",
+            reason=reason,
             source=declaration.place,
             id=live.id,
         )
@@ -212,13 +212,18 @@ def _remember(
 
 
 def _forgotten(declaration: Declaration, entry: Entry | None, found: Comparison) -> str | None:
+    if entry is not None and entry.notes is not None:
+        return "an interrupted apply had written it; what that took away is given back"
+    reason = None
     if entry is None or entry.id is None:
-        return "an interrupted apply had created it"
-    if entry.prune is not declaration.options.prune:
-        return f"`prune: {str(declaration.options.prune).lower()}` is new"
-    if entry.suspend:
-        return "it is no longer suspended"
-    return "git now says what is live already" if found.stale else None
+        reason = "an interrupted apply had created it"
+    elif entry.prune is not declaration.options.prune:
+        reason = f"`prune: {str(declaration.options.prune).lower()}` is new"
+    elif entry.suspend:
+        reason = "it is no longer suspended"
+    elif found.stale:
+        reason = "git now says what is live already"
+    return None if reason is None else f"{reason}; only the inventory is written"
 
 
 def _remember_suspended(declaration: Declaration, entry: Entry | None) -> Proposal | None:

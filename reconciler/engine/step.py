@@ -1,7 +1,7 @@
 """One change on its way: the write itself, and what to make of its answer."""
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import PurePath
 
@@ -16,7 +16,7 @@ from reconciler.errors import (
     Refused,
     Transient,
 )
-from reconciler.kinds.base import Session
+from reconciler.kinds.base import Notes, Session
 from reconciler.model.desired import Declaration
 from reconciler.model.inventory import Entry
 from reconciler.model.live import Evidence, Live
@@ -48,6 +48,7 @@ class Step:
         entry: what the inventory said.
         evidence: what the plan knew of a delete.
         intent: what was written ahead of a create.
+        notes: what an update takes away, until it has given that back.
         fate: what became of it.
         id: of the object, where known.
         error: what went wrong.
@@ -61,6 +62,7 @@ class Step:
     entry: Entry | None = None
     evidence: Evidence | None = None
     intent: Entry | None = None
+    notes: Notes | None = None
     fate: Fate = Fate.WAITING
     id: str | None = None
     error: str | None = None
@@ -98,6 +100,42 @@ class Step:
         return Outcome(self.change, result, self.error, self.remaining, self.id)
 
 
+async def prepare(step: Step, access: Access, lease: Lease) -> None:
+    """Finish what an earlier apply left, and note what this update is about to take away.
+
+    Where that fails, the change is not begun.
+
+    Raises:
+        LeaseLost: nothing more may be written at all.
+    """
+    try:
+        await _finish_earlier(step, access, lease)
+        step.notes = await _foresee(step, access)
+    except LeaseLost:
+        raise
+    except ReconcilerError as error:
+        step.fate, step.error = Fate.FAILED, _said(error)
+    except Exception as error:  # noqa: BLE001 - as in `carry_out`
+        step.fate, step.error = Fate.FAILED, _bug(error)
+
+
+async def _finish_earlier(step: Step, access: Access, lease: Lease) -> None:
+    """Give back what an update took away whose process died."""
+    notes = None if step.entry is None else step.entry.notes
+    if notes is None or step.live is None or step.change.action is Action.DELETE:
+        return
+    lease.check()
+    await access.kind(step.change.key).after_update(access.session, step.live, notes)
+
+
+async def _foresee(step: Step, access: Access) -> Notes | None:
+    if step.change.action not in (Action.UPDATE, Action.ADOPT) or not step.writes:
+        return None
+    assert step.live is not None  # noqa: S101 - the plan was made with it
+    kind = access.kind(step.change.key)
+    return await kind.before_update(access.session, step.live, step.change.target)
+
+
 async def carry_out(step: Step, access: Access, lease: Lease, again: Session) -> None:
     """Do one change; a failure becomes its fate.
 
@@ -111,6 +149,8 @@ async def carry_out(step: Step, access: Access, lease: Lease, again: Session) ->
         LeaseLost: nothing more may be written at all.
     """
     step.id = step.change.id
+    if step.fate is Fate.FAILED:
+        return
     try:
         if step.writes:
             await _write(step, access, lease, again)
@@ -195,11 +235,30 @@ def _found(step: Step, id_: str, access: Access) -> None:
 
 async def _update(step: Step, access: Access, lease: Lease) -> None:
     assert step.live is not None  # noqa: S101 - the plan was made with it
+    kind = access.kind(step.change.key)
     lease.check()
     try:
-        await access.kind(step.change.key).update(access.session, step.live, step.change.target)
+        await kind.update(access.session, step.live, step.change.target)
+        await _give_back(step, step.live, access)
     except NotFound as error:
         raise NotFound("it was deleted meanwhile; the next run creates it") from error
+
+
+async def _give_back(step: Step, live: Live, access: Access) -> None:
+    if step.notes is not None:
+        kind = access.kind(step.change.key)
+        await kind.after_update(access.session, replace(live, fields=step.fields), step.notes)
+        step.notes = None
+
+
+async def got_through(step: Step, live: Live, access: Access) -> None:
+    """Call an update done of which only the answer was lost, once what it took is given back."""
+    try:
+        await _give_back(step, live, access)
+    except ReconcilerError as error:
+        step.error = _said(error)
+    else:
+        step.fate, step.error = Fate.DONE, None
 
 
 async def _delete(step: Step, access: Access, lease: Lease, again: Session) -> None:

@@ -73,6 +73,10 @@ class Written:
     existed: bool = False
 
 
+Notes = Mapping[str, Any]
+"""What a kind must know after a write: JSON, without secrets, since the inventory keeps it."""
+
+
 class Kind(Protocol):
     """A resource kind.
 
@@ -138,6 +142,26 @@ class Kind(Protocol):
 
     async def create(self, session: Session, key: Key, fields: Fields) -> Written:
         """Create an object; `fields` are all that git declares (`Change.target`)."""
+        ...
+
+    async def before_update(self, session: Session, live: Live, fields: Fields) -> Notes | None:
+        """Note what `update` is about to take away, for `after_update`; None if nothing.
+
+        The inventory keeps the notes from before the write until `after_update` has succeeded.
+        """
+        ...
+
+    async def after_update(self, session: Session, live: Live, notes: Notes) -> None:
+        """Give back what `update` took away.
+
+        Also called by a later apply if this one dies in between, whether or not the write got
+        through. So it must do no harm when repeated.
+
+        Args:
+            session: with the server.
+            live: with the fields after the write.
+            notes: from `before_update`.
+        """
         ...
 
     async def update(self, session: Session, live: Live, fields: Fields) -> None:

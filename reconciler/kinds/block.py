@@ -23,7 +23,7 @@ from reconciler.blocks.prefect_schema import references as shipped_references
 from reconciler.blocks.prefect_schema import schema_fields
 from reconciler.blocks.registry import settings_of
 from reconciler.errors import Refused, Unsupported
-from reconciler.kinds.base import Session, Written
+from reconciler.kinds.base import Notes, Session, Written
 from reconciler.model.desired import Declaration, Document, Parsed
 from reconciler.model.keys import Key
 from reconciler.model.live import Evidence, Live
@@ -104,6 +104,13 @@ class Block:
         )
         session.index.add(key, id_)
         return Written(id_)
+
+    async def before_update(self, session: Session, live: Live, fields: Fields) -> Notes | None:  # noqa: ARG002
+        """Note nothing: a write to a block takes nothing away."""
+        return None
+
+    async def after_update(self, session: Session, live: Live, notes: Notes) -> None:
+        """Do nothing: a write to a block takes nothing away."""
 
     async def update(self, session: Session, live: Live, fields: Fields) -> None:
         """Replace the data; the document keeps the schema it was written with."""

@@ -15,7 +15,7 @@ import anyio
 from reconciler.api import deployments, pools, refill
 from reconciler.blocks.declare import block_declaration, block_key
 from reconciler.errors import NotFound, Overloaded
-from reconciler.kinds.base import Session, Written, outgoing
+from reconciler.kinds.base import Notes, Session, Written, outgoing
 from reconciler.model.deployment_document import (
     BUILT,
     PREFECT_YAML,
@@ -154,19 +154,23 @@ class Deployment:
             await _refill(session, id_, seen, fields, self._refill_seconds)
         return Written(id_, existed)
 
+    async def before_update(self, session: Session, live: Live, fields: Fields) -> Notes | None:
+        """Note which scheduled runs the write disturbs; none of a paused deployment come back."""
+        whole = {**live.fields, **fields}
+        scheduled = bool(live.fields["schedules"])
+        if whole.get("paused") or not (scheduled or whole.get("schedules")):
+            return None
+        v2 = session.facts.is_v2
+        replaced = "schedules" in fields or (needs_post(live, fields, v2=v2) and not v2)
+        seen = await refill.look(session.api, live.id, scheduled=scheduled, new_keys=replaced)
+        return seen.notes()
+
     async def update(self, session: Session, live: Live, fields: Fields) -> None:
-        """Write fields with the least request that carries them, then refill."""
+        """Write fields with the least request that carries them."""
         v2 = session.facts.is_v2
         if "work_pool_name" in fields:
             await _ensure_pool(session, fields["work_pool_name"])
-        again = needs_post(live, fields, v2=v2)
-        seen = await refill.look(
-            session.api,
-            live.id,
-            scheduled=bool(live.fields["schedules"]),
-            new_keys="schedules" in fields or (again and not v2),
-        )
-        if again:
+        if needs_post(live, fields, v2=v2):
             names = {"name": live.key.name, "flow_id": live.raw["flow_id"]}
             body = _body(session, rewritten(live, fields))
             await deployments.rewrite(session.api, {**names, **body})
@@ -174,8 +178,11 @@ class Deployment:
             await deployments.patch(
                 session.api, live.id, _body(session, patched(live, fields, v2=v2))
             )
-        whole = {**live.fields, **fields}
-        await _refill(session, live.id, seen, whole, self._refill_seconds)
+
+    async def after_update(self, session: Session, live: Live, notes: Notes) -> None:
+        """Schedule again what the write has deleted."""
+        seen = refill.Seen.from_notes(notes)
+        await _refill(session, live.id, seen, live.fields, self._refill_seconds)
 
     async def delete(self, session: Session, live: Live) -> None:
         """Delete by id."""

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.keys import Key
@@ -46,6 +47,8 @@ class Entry:
         prune: False: never delete it.
         suspend: it was suspended when last seen.
         fields: by leaf path, those that git declared last.
+        notes: what an update under way takes away and has yet to give back, in the kind's own words
+            (JSON, without secrets); None if no update is under way.
     """
 
     key: Key
@@ -56,6 +59,7 @@ class Entry:
     prune: bool = True
     suspend: bool = False
     fields: Mapping[str, FieldMark] = field(default_factory=dict)
+    notes: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, ClassVar
 
+from reconciler.api.client import Repeat
 from reconciler.errors import NotFound
 from reconciler.kinds.base import Session, Written, outgoing
 from reconciler.model.keys import Key
@@ -22,6 +23,7 @@ class MemoryKind:
     secret_names: ClassVar[tuple[str, ...]] = ()
     field_rules: ClassVar[dict[str, FieldRule]] = {}
     refused: ClassVar[str | None] = None
+    takes: ClassVar[bool] = False
 
     def rules(self, facts: Any) -> KindRules:
         return KindRules(self.field_rules, ("its auto-scheduled runs are rewritten",))
@@ -63,6 +65,13 @@ class MemoryKind:
         body = {"key": str(key), "fields": outgoing(_marked(fields, session), session.index)}
         answer = await session.api.post("/things/", body)
         return Written(answer["id"])
+
+    async def before_update(self, session: Session, live: Live, fields):
+        return {"taken": live.id} if self.takes else None
+
+    async def after_update(self, session: Session, live: Live, notes) -> None:
+        assert notes == {"taken": live.id}
+        await session.api.post(f"/things/{live.id}/refill", repeat=Repeat.SAFE)
 
     async def update(self, session: Session, live: Live, fields) -> None:
         body = outgoing(_marked(fields, session), session.index)
@@ -130,6 +139,7 @@ class MemoryBlock(MemoryKind):
 class MemoryDeployment(MemoryKind):
     name = "Deployment"
     prefix = "deployment"
+    takes = True
     field_rules: ClassVar = {
         "description": FieldRule(),
         "tags": FieldRule(default=[]),

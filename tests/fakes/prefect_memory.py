@@ -150,6 +150,9 @@ class MemoryPrefect:
                 key=lambda o: o["id"],
             )
             return found[body["offset"] : body["offset"] + body["limit"]]
+        if parts[1:] == ["refill"]:
+            self._get_things(parts[:1], None)["emptied"] = False
+            return None
         if self.named(body["key"]) is not None:
             raise AlreadyExists(f"{body['key']} exists")
         self._require_targets(body["fields"])
@@ -189,6 +192,7 @@ class MemoryPrefect:
             raise NotFound("no such thing")
         self._require_targets(body)
         found["fields"] |= {n: v for n, v in body.items() if n not in self.drops}
+        found["emptied"] = found["kind"] == "deployment"  # a write deletes its scheduled runs
 
     def _delete_things(self, parts: list[str], _body: Any) -> Any:
         if self.objects.pop(parts[0], None) is None:

@@ -1,6 +1,8 @@
 """What the tests of the kind Deployment share: declaring, applying and comparing like the engine."""
 
+import json
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from reconciler.api.connect import connect
 from reconciler.kinds.base import Session
@@ -84,7 +86,12 @@ def others(live, names):
 async def update(session, live, fields):
     """Write, and return what is live then, with the requests that wrote."""
     session.api.writes.clear()
+    notes = await KIND.before_update(session, live, fields)
     await KIND.update(session, live, fields)
+    if notes is not None:
+        notes = json.loads(json.dumps(notes))  # as the inventory keeps them
+        after = replace(live, fields={**live.fields, **fields})
+        await KIND.after_update(session, after, notes)
     writes = list(session.api.writes)
     return await KIND.read(session, KEY, live.id), writes
 

@@ -29,6 +29,7 @@ async def finished(bench, desired):
         str(key) for key in desired.declarations
     }
     assert len(bench.server.objects) == len(desired.declarations)
+    assert not [o for o in bench.server.objects.values() if o.get("emptied")]
     entries = await bench.entries()
     assert {str(e.key): e.id for e in entries.values()} == {
         o["key"]: o["id"] for o in bench.server.objects.values()

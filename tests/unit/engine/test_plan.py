@@ -64,8 +64,10 @@ async def test_a_change_in_git_has_the_cause_git_and_writes_one_object():
     assert change.effects == ("its auto-scheduled runs are rewritten",)
     await bench.apply(desired)
     writes = bench.writes()
-    assert len([w for w in writes if "/things/" in w]) == 1
-    assert len(writes) == 2  # the object and one shard of the inventory
+    id_ = bench.server.named(str(DEPLOYMENT))["id"]
+    things = [w for w in writes if "/things/" in w]
+    assert things == [f"PATCH /things/{id_}", f"POST /things/{id_}/refill"]
+    assert len(writes) == 4  # and one shard of the inventory, before and after
 
 
 async def test_a_change_in_the_api_has_the_cause_drift_and_names_who():
