@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -19,6 +20,7 @@ from tests.testbed.cli import COMMAND, Cli
 def _take_terminal() -> None:
     """Make stdin the terminal of the new session, so that Ctrl-C there is a signal to it."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
 
 
 class Terminal:
@@ -42,7 +44,7 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            preexec_fn=_take_terminal,  # noqa: PLW1509 - one system call, no lock
+            preexec_fn=_take_terminal,  # noqa: PLW1509 - takes no lock
         )
         os.close(theirs)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 
 from reconciler.cli.render import words
-from reconciler.model.plan import Action, Change, Plan
+from reconciler.model.plan import Action, Change, FieldChange, Plan
 from reconciler.model.report import Outcome, Report, Result
 
 _COLOURS = {
@@ -29,12 +29,13 @@ def write(subject: Plan | Report) -> str:
     lines = [f"[bold]{escape(words.title(plan))}[/]"]
     lines += [f"[yellow]![/] {escape(notice)}" for notice in plan.notices]
     if isinstance(subject, Report):
+        lines += [""] if subject.outcomes else []
         for outcome in subject.outcomes:
-            lines += _change(outcome.change, outcome)
+            lines += _outcome(outcome)
         lines += _report_end(subject)
     else:
         for change in plan.changes:
-            lines += _change(change, None)
+            lines += ["", *_change(change)]
         lines += [
             "",
             f"[bold]Plan:[/] {words.summary(plan)}. [dim]{plan.reads} reads made, about {plan.writes} writes to come.[/]",
@@ -42,30 +43,45 @@ def write(subject: Plan | Report) -> str:
     return words.harmless("\n".join(lines))
 
 
-def _change(change: Change, outcome: Outcome | None) -> Iterator[str]:
-    colour = _COLOURS[change.action]
-    place = f"  [dim]{escape(str(change.source))}[/]" if change.source else ""
-    yield ""
-    yield f"[{colour}]{words.SIGNS[change.action]} {escape(str(change.key))}[/]  {words.heading(change)} [dim]({change.cause.value})[/]{place}"
+def _change(change: Change) -> Iterator[str]:
+    yield _head(change, words.SIGNS[change.action], _COLOURS[change.action])
     for note in words.side_notes(change):
         yield f"    [dim]{escape(note)}[/]"
     for field in change.fields:
-        after = escape(words.value(field.after))
-        if change.action is Action.CREATE:
-            yield f"    {escape(field.path)}: [green]{after}[/]  [dim]{escape(str(field.source or ''))}[/]"
-            continue
-        before = escape(words.value(field.before))
-        yield f"    {escape(field.path)}: [red]{before}[/] → [green]{after}[/]  [dim]{escape(words.field_note(field))}[/]"
-    if outcome is not None:
-        yield from _outcome(outcome)
+        yield _field(change, field)
+
+
+def _head(change: Change, sign: str, colour: str) -> str:
+    place = f"  [dim]{escape(str(change.source))}[/]" if change.source else ""
+    what = f"{words.heading(change)} [dim]({change.cause.value})[/]"
+    return f"[{colour}]{sign} {escape(str(change.key))}[/]  {what}{place}"
+
+
+def _field(change: Change, field: FieldChange) -> str:
+    path, after = escape(field.path), escape(words.value(field.after))
+    place = words.place_within(change, field)
+    if change.action is Action.CREATE:
+        return f"    {path}: [green]{after}[/]  [dim]{escape(place)}[/]"
+    before = escape(words.value(field.before))
+    notes = [field.cause.value, place, f"stays: {field.held}" if field.held else ""]
+    note = escape(", ".join(note for note in notes if note))
+    return f"    {path}: [red]{before}[/] → [green]{after}[/]  [dim]{note}[/]"
 
 
 def _outcome(outcome: Outcome) -> Iterator[str]:
-    colour = _RESULT_COLOURS[outcome.result]
-    error = f": {escape(outcome.error)}" if outcome.error else ""
-    yield f"    [{colour}]{words.RESULT_SIGNS[outcome.result]} {outcome.result.value}{error}[/]"
+    """Write how a change ended: in a line, but for updates and what did not go well."""
+    change, done = outcome.change, outcome.result is Result.DONE
+    sign = f"{words.RESULT_SIGNS[outcome.result]} {words.SIGNS[change.action]}"
+    yield _head(change, sign, _RESULT_COLOURS[outcome.result])
+    if not done:
+        error = f": {escape(outcome.error)}" if outcome.error else ""
+        yield f"      [{_RESULT_COLOURS[outcome.result]}]{outcome.result.value}{error}[/]"
+    if outcome.result is Result.HELD:
+        yield from (f"      [dim]{escape(note)}[/]" for note in words.side_notes(change))
+    if change.action is Action.UPDATE:
+        yield from (f"  {_field(change, field)}" for field in change.fields)
     for field in outcome.remaining:
-        yield f"    [red]still differs:[/] {escape(field.path)} [dim]{escape(field.held or '')}[/]"
+        yield f"      [red]still differs:[/] {escape(field.path)} [dim]{escape(field.held or '')}[/]"
 
 
 def _report_end(report: Report) -> Iterator[str]:

@@ -25,6 +25,9 @@ _CONTROL = {
     if chr(code) not in "\t\n"
 }
 
+# What a cause in brackets says by itself.
+_SAID = frozenset({"git declares it", "git changed", "git no longer declares it"})
+
 LONGEST = 400
 """Characters of a value that are shown."""
 
@@ -106,10 +109,18 @@ def heading(change: Change) -> str:
 
 
 def side_notes(change: Change) -> Iterator[str]:
-    """Yield reason and effects, if there are any."""
-    if change.reason:
+    """Yield reason and effects, if there are any; not what the cause has said already."""
+    if change.reason and change.reason not in _SAID:
         yield change.reason
     yield from change.effects
+
+
+def place_within(change: Change, field: FieldChange) -> str:
+    """Return the place of a field; in the file of the resource itself only line and column."""
+    if field.source is None:
+        return ""
+    same = change.source is not None and change.source.file == field.source.file
+    return f"line {field.source.line}" if same else str(field.source)
 
 
 def field_note(field: FieldChange) -> str:

@@ -1,6 +1,7 @@
 """The commands that need no server, and every error before one is asked."""
 
 import json
+import re
 import shutil
 
 import jsonschema
@@ -162,6 +163,19 @@ def test_broken_manifests_stop_every_command_before_it_connects(reconciler, tree
 
 
 # init, schema, version
+
+
+def test_the_starters_workflows_read_no_secret_and_trust_no_pull_request(reconciler, home):
+    assert reconciler("init", "starter").code == 0
+    for name in (".github/workflows/reconciler.yaml", ".gitlab-ci.yml"):
+        text = (home / "starter" / name).read_text()
+        used = [
+            line for line in text.splitlines() if re.search(r"reconciler (validate|plan) -", line)
+        ]
+        assert len(used) == 2
+        assert all("--no-secrets" in line for line in used)
+        assert all("${{" not in line for line in used)
+        assert "--policy-from" in used[1]
 
 
 def test_the_starter_repository_is_valid_and_leaves_what_is_there(reconciler, home):

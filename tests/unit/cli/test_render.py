@@ -79,7 +79,7 @@ def test_every_format_names_key_field_cause_place_effect_and_hold(form):
         "a:1",
         "a:2",
         "git",
-        "blocks/etl.yaml:5:3",
+        "line 5" if form is Format.TEXT else "blocks/etl.yaml:5:3",
     ):
         assert part in text
     for part in ("its runs are rewritten", "--allow-cascade", "deletes are held", "delete"):
@@ -186,6 +186,24 @@ def test_long_values_are_cut_and_counted():
 )
 def test_revisions_are_shortened_for_people(revision, short):
     assert words.short(revision) == short
+
+
+def test_text_names_another_file_than_the_resources_own_in_full():
+    # a patch of an environment, for example, stands in reconciler.yaml
+    elsewhere = replace(FIELD, source=Place("reconciler.yaml", 9, 7))
+    plan = replace(PLAN, changes=(replace(UPDATE, fields=(elsewhere,)),))
+    assert "reconciler.yaml:9:7" in plain(render(plan, Format.TEXT))
+
+
+def test_a_report_tells_of_what_went_well_in_a_line_each():
+    fine = replace(UPDATE, action=Action.CREATE, cause=Cause.NEW)
+    text = plain(
+        render(Report(replace(PLAN, changes=(fine,)), (Outcome(fine, Result.DONE),)), Format.TEXT)
+    )
+    assert "✓ + block/docker-container/etl  create (new)  blocks/etl.yaml:1:1" in text
+    assert "a:2" not in text
+    updated = plain(render(Report(PLAN, (Outcome(UPDATE, Result.DONE),)), Format.TEXT))
+    assert 'data.image: "a:1" → "a:2"' in updated
 
 
 def test_nothing_to_do_is_said():
