@@ -74,14 +74,15 @@ jobs:
       - uses: actions/setup-python@v5
         with: {python-version: "3.12"}
       - run: pip install prefect-reconciler
-      - run: reconciler validate --format github
+      - run: reconciler validate --no-secrets --format github
       - name: Plan
         env:
           PREFECT_API_URL: ${{ secrets.PREFECT_API_URL }}
           PREFECT_API_KEY: ${{ secrets.PREFECT_API_KEY }}
+          TARGET: ${{ github.base_ref }}
         # No secret of the repository is read, and the policy comes from the target branch.
         run: >
-          reconciler plan --no-secrets --policy-from "origin/${{ github.base_ref }}"
+          reconciler plan --no-secrets --policy-from "origin/$TARGET"
           --format markdown > plan.md
       - name: Comment
         env: {GH_TOKEN: "${{ github.token }}"}
@@ -98,7 +99,7 @@ plan:
   variables: {GIT_DEPTH: "0"}
   script:
     - pip install prefect-reconciler
-    - reconciler validate
+    - reconciler validate --no-secrets
     - reconciler plan --no-secrets --policy-from "origin/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME" --format markdown > plan.md
   artifacts: {paths: [plan.md], expose_as: Reconciler plan}
 """
