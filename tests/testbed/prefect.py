@@ -140,10 +140,16 @@ class PrefectServer:
         self.stop()
         self.start()
 
-    def reset(self) -> None:
-        """Put the database of the running server back to that of a fresh one."""
+    def save(self, file: Path) -> Path:
+        """Copy the database of the running server, for `reset`; return the copy."""
         with closing(sqlite3.connect(self.database, timeout=60, isolation_level=None)) as database:
-            database.execute("ATTACH ? AS template", (str(template(self.major)),))
+            database.execute("VACUUM INTO ?", (str(file),))
+        return file
+
+    def reset(self, saved: Path | None = None) -> None:
+        """Put the database of the running server back to that of a fresh one, or to a saved one."""
+        with closing(sqlite3.connect(self.database, timeout=60, isolation_level=None)) as database:
+            database.execute("ATTACH ? AS template", (str(saved or template(self.major)),))
             database.execute("PRAGMA foreign_keys=OFF")
             database.execute("BEGIN IMMEDIATE")
             for table in _tables(database):
