@@ -14,7 +14,7 @@ import anyio
 
 from reconciler.api import deployments, pools, refill
 from reconciler.blocks.declare import block_declaration, block_key
-from reconciler.errors import NotFound, Overloaded
+from reconciler.errors import AlreadyExists, NotFound, Overloaded
 from reconciler.kinds.base import Notes, Session, Written, outgoing
 from reconciler.model.deployment_document import (
     BUILT,
@@ -140,8 +140,14 @@ class Deployment:
         return None if raw is None else _live(session, key, raw)
 
     async def create(self, session: Session, key: Key, fields: Fields) -> Written:
-        """Create a deployment, its flow if needed, and its first scheduled runs."""
+        """Create a deployment, its flow if needed, and its first scheduled runs.
+
+        Raises:
+            AlreadyExists: it is there by now. The POST is an upsert and would write over it.
+        """
         flow, name = key.parts
+        if await deployments.find(session.api, flow, name) is not None:
+            raise AlreadyExists("somebody else has created it meanwhile", hint="plan again")
         await _ensure_pool(session, fields.get("work_pool_name"))
         flow_id = await deployments.ensure_flow(session.api, flow)
         body = _body(session, fields)
@@ -171,13 +177,20 @@ class Deployment:
         if "work_pool_name" in fields:
             await _ensure_pool(session, fields["work_pool_name"])
         if needs_post(live, fields, v2=v2):
-            names = {"name": live.key.name, "flow_id": live.raw["flow_id"]}
-            body = _body(session, rewritten(live, fields))
-            await deployments.rewrite(session.api, {**names, **body})
+            await self._rewrite(session, live, fields)
         else:
             await deployments.patch(
                 session.api, live.id, _body(session, patched(live, fields, v2=v2))
             )
+
+    async def _rewrite(self, session: Session, live: Live, fields: Fields) -> None:
+        """POST over the deployment as it is now: what else was changed since the plan stays."""
+        now = await self.read(session, live.key, live.id)
+        if now is None:
+            raise NotFound(f"{live.key} is gone")
+        names = {"name": now.key.name, "flow_id": now.raw["flow_id"]}
+        body = _body(session, rewritten(now, fields))
+        await deployments.rewrite(session.api, {**names, **body})
 
     async def after_update(self, session: Session, live: Live, notes: Notes) -> None:
         """Schedule again what the write has deleted."""

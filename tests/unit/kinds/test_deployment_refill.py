@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import anyio
 import pytest
 
-from reconciler.errors import Overloaded
+from reconciler.errors import NotFound, Overloaded
 from reconciler.kinds.base import Session
 from reconciler.kinds.deployment import Deployment
 from reconciler.model.keys import Key
@@ -28,6 +28,9 @@ class SlowApi:
 
     def now(self):
         return datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def get(self, path, params=None):
+        raise NotFound(path)
 
     async def post(self, path, body=None, **options):
         if path.endswith("/schedule"):
