@@ -72,6 +72,7 @@ class _Parent:
 
     def __init__(self) -> None:
         self.pid = 0
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -79,15 +80,18 @@ class _Parent:
                 pass_fds=[theirs.fileno()],
                 cwd=_ROOT,
                 stdin=subprocess.DEVNULL,
+                stderr=self._log,
             )
 
     def run(self, command: Mapping[str, Any], streams: list[BinaryIO], timeout: float) -> int:
         """Run a command and return its exit code; it is killed if it takes too long."""
         self._socket.settimeout(timeout)
-        socket.send_fds(
-            self._socket, [json.dumps(command).encode()], [stream.fileno() for stream in streams]
-        )
-        self.pid = int(self._socket.recv(_MESSAGE))
+        descriptors = [stream.fileno() for stream in streams]
+        try:
+            socket.send_fds(self._socket, [json.dumps(command).encode()], descriptors)
+            self.pid = int(self._socket.recv(_MESSAGE))
+        except (OSError, ValueError):
+            raise AssertionError(f"the parent of commands ended:\n{_text(self._log)}") from None
         try:
             return int(self._socket.recv(_MESSAGE))
         except TimeoutError:
