@@ -1,10 +1,11 @@
 """Run a command's coroutine, and turn every error into words and an exit code."""
 
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
-from reconciler.cli.exits import FAILED, USAGE, finish
+from reconciler.cli.exits import FAILED, INTERRUPTED, USAGE, finish
 from reconciler.errors import ReconcilerError, UsageError
 
 T = TypeVar("T")
@@ -16,7 +17,8 @@ def execute(
     """Run a coroutine function to its end.
 
     Raises:
-        Finished: with 1 or 64 after an error of ours has been explained on stderr.
+        Finished: with 1 or 64 after an error of ours has been explained on stderr, with 130 after
+            Ctrl-C.
     """
     import anyio
 
@@ -29,6 +31,10 @@ def execute(
         _fail(error)
     except ReconcilerError as error:
         _fail(error)
+    except KeyboardInterrupt:
+        # typer would end without a word
+        sys.stderr.write("\nInterrupted.\n")
+        finish(INTERRUPTED)
 
 
 def guarded(work: Callable[..., T], *args: Any) -> T:

@@ -63,7 +63,6 @@ def run(args: Sequence[str] | None = None) -> int:
     except Finished as end:
         return end.code
     except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted.\n")
         return INTERRUPTED
     except SystemExit as end:
         # typer ends with 2 on wrong usage; with us 2 means 'differences exist'.
