@@ -301,8 +301,8 @@ class FaultProxy:
         name = _UUID.sub("*", f"{seen.method} {seen.path}")
         self._occurrences[name] += 1
         chance = random.Random(f"{self._seed} {name} {self._occurrences[name]}")
-        draw = chance.random()
-        due = [armed for armed in self._rules if armed.due(seen, draw)]  # every rule counts
+        # every rule counts, and draws for itself: one draw would let the largest share cover the rest
+        due = [armed for armed in self._rules if armed.due(seen, chance.random())]
         return due[0].fire() if due else None
 
     async def _forward(self, seen: Seen, head: h11.Request) -> Answer:

@@ -167,6 +167,17 @@ def test_a_share_is_near_what_was_asked_and_the_same_for_the_same_seed(upstream)
     assert run(6) != first
 
 
+def test_the_shares_of_several_rules_add_up(proxy, client):
+    proxy.add(
+        Rule(Fault.BUSY, share=0.2),
+        Rule(Fault.LIMITED, share=0.2, seconds=0),
+        Rule(Fault.BUSY, When.AFTER, share=0.2),
+    )
+    seen = statuses(client, 200)
+    assert 70 <= 200 - seen.count(200) <= 130
+    assert seen.count(429) > 15
+
+
 def test_an_action_is_called_at_the_nth_request_of_a_path_and_the_request_goes_on(
     proxy, client, upstream
 ):
