@@ -98,6 +98,25 @@ def test_with_a_failing_list_page_nothing_is_deleted(shop):
     shop.settled()
 
 
+@pytest.mark.parametrize("server", ["3.x"], indirect=True)  # 200 objects take their time
+def test_with_a_failing_second_page_nothing_is_deleted(shop):
+    with shop.server.client() as client:
+        flow = seed.flow(client, "crowd")
+        for number in range(200):
+            body = {"name": f"n{number}", "flow_id": flow}
+            seed.request(client, "POST", "/deployments/", body)
+    shop.apply()
+    shop.write("etl.yaml", deployment(schedules=[HOURLY]))
+    listing = "/deployments/filter"
+    shop.proxy.add(Rule(Fault.NONE, path=listing, nth=1), Rule(Fault.BUSY, path=listing))
+    (found,) = shop.apply(env={"RECONCILER_API_DEADLINE_SECONDS": "1"})["changes"]
+    assert (found["action"], found["outcome"]) == ("blocked", "held")
+    assert "is not complete" in found["reason"]
+    shop.proxy.heal()
+    assert actions(shop.apply()) == {"deployment/etl/hourly": "delete"}
+    assert len(shop.objects()) == 200 + 1 + 2
+
+
 def test_an_empty_tree_deletes_nothing_until_allowed(shop):
     shop.apply()
     before = shop.objects()

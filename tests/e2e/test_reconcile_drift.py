@@ -176,3 +176,18 @@ def test_a_suspended_resource_is_left_alone_and_not_deleted(shop):
     assert shop.apply()["converged"]
     assert shop.deployment("nightly")["description"] == "new"
     shop.settled()
+
+
+def test_a_field_healed_three_times_is_left_alone_until_git_changes_it(shop):
+    shop.apply()
+    for number in range(3):
+        shop.patch_deployment("nightly", description=f"theirs {number}")
+        assert actions(shop.apply()) == {"deployment/etl/nightly": "update"}
+    shop.patch_deployment("nightly", description="theirs for good")
+    (found,) = shop.apply("--detailed-exitcode", code=2)["changes"]
+    assert (found["action"], found["outcome"]) == ("blocked", "held")
+    assert "description" in {field["path"] for field in found["fields"] if field.get("held")}
+    assert shop.deployment("nightly")["description"] == "theirs for good"
+    shop.write("nightly.yaml", deployment(schedules=SCHEDULES, tags=["a"], description="new"))
+    assert shop.apply()["converged"]
+    assert shop.deployment("nightly")["description"] == "new"

@@ -97,7 +97,7 @@ def test_repo_on_a_git_server_gives_the_same_plan_as_the_directory(site, git_ser
     done = site.cli("plan", "--repo", url, "--format", "json")
     assert (done.code, done.json()) == (0, directory)
 
-    # So does a folder inside a repository, and the one applies what the other then finds in step.
+    # The one applies what the other then finds in step.
     applied = site.cli("apply", "--yes", "--repo", url, "--ref", "main", "--format", "json")
     assert applied.json()["converged"]
     site.settled()
