@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconciler.errors import NotFound
+from reconciler.errors import AlreadyExists, NotFound
 from reconciler.model.keys import Key
 from reconciler.model.values import Ref, Secret
 from tests.integration.deployments import (
@@ -152,11 +152,13 @@ async def test_nothing_declared_means_a_queue_that_is_served(server):
         assert {n: r.default for n, r in rules.items()} == dict(live.fields)
 
 
-async def test_a_create_over_an_existing_deployment_is_told(server):
+async def test_a_create_leaves_a_deployment_alone_that_is_there(server):
     async with session_with(server) as session:
-        await create(session)
-        declared = await declare(session)
-        assert (await KIND.create(session, KEY, declared.fields)).existed
+        live = await create(session, tags=["theirs"])
+        declared = await declare(session, tags=["ours"])
+        with pytest.raises(AlreadyExists):
+            await KIND.create(session, KEY, declared.fields)
+        assert (await KIND.read(session, KEY, live.id)).fields["tags"] == ["theirs"]
 
 
 async def test_a_secret_parameter_arrives_and_is_compared_by_fingerprint(server):

@@ -23,6 +23,7 @@ class OneDeployment:
         self.facts = ServerFacts(version, "http://prefect/api")
         self.row = row and {"id": "1", "name": "nightly", "flow_id": "f", "schedules": [], **row}
         self.posted = []
+        self.status = 201
 
     def now(self):
         return datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,7 +40,7 @@ class OneDeployment:
 
     async def post_status(self, path, body=None, **options):
         self.posted.append((path, body))
-        return 201, {"id": "1"}
+        return self.status, {"id": "1"}
 
 
 @pytest.mark.parametrize("version", [Version(2, 20, 26), Version(3, 8, 8)])
@@ -68,3 +69,9 @@ async def test_a_deployment_that_somebody_made_since_the_plan_is_not_written_ove
     with pytest.raises(AlreadyExists):
         await KIND.create(Session(api), KEY, {"tags": []})
     assert api.posted == []
+
+
+async def test_an_upsert_that_found_one_all_the_same_is_told():
+    api = OneDeployment(Version(3, 8, 8))
+    api.status = 200
+    assert (await KIND.create(Session(api), KEY, {"tags": []})).existed
