@@ -22,7 +22,8 @@ from reconciler.cli import (
     validate,
     version,
 )
-from reconciler.cli.exits import INTERRUPTED, USAGE, Finished
+from reconciler.cli.exits import FAILED, INTERRUPTED, USAGE, Finished
+from reconciler.cli.faults import explain_fault, prepare_streams
 
 app = typer.Typer(
     name="reconciler",
@@ -53,7 +54,15 @@ for module in (
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    sys.exit(run())
+    prepare_streams()
+    try:
+        code = run()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except Exception as error:  # noqa: BLE001 - the last resort: no traceback reaches a user
+        explain_fault(error)
+        code = FAILED
+    sys.exit(code)
 
 
 def run(args: Sequence[str] | None = None) -> int:

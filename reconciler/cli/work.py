@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
+from pydantic import TypeAdapter
 from rich.markup import escape
 
 from reconciler.app import App
@@ -45,6 +46,9 @@ class SavedPlan:
             if value != getattr(Wishes(), name)
         }
         return location, Wishes(**{**asdict(self.wishes), **kept})
+
+
+_SAVED = TypeAdapter(SavedPlan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,11 +324,7 @@ def load(file: Path) -> SavedPlan:
     """
     try:
         read = json.loads(file.read_text(encoding="utf-8"))
-        made = read["made_with"]
-        wishes: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in made["wishes"].items()
-        }
-        return SavedPlan(str(read["digest"]), Location(**made["location"]), Wishes(**wishes))
+        return _SAVED.validate_python({"digest": read["digest"], **read["made_with"]})
     except OSError as error:
         raise UsageError(f"the plan {file} can't be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):

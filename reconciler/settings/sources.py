@@ -173,7 +173,7 @@ def _profile(variables: Mapping[str, str]) -> dict[str, str]:
     path = Path(variables.get("PREFECT_PROFILES_PATH") or f"{home}/profiles.toml").expanduser()
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
         raise UsageError(

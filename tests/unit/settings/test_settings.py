@@ -308,3 +308,8 @@ def test_what_no_header_can_hold_is_refused_without_showing_it(home, variable, v
 @pytest.mark.parametrize("port", ["99999", "0", "-1", "x"])
 def test_an_impossible_port_is_refused(home, port):
     assert "PREFECT_API_URL" in str(wrong(home | {"PREFECT_API_URL": f"http://h:{port}/api"}))
+
+
+def test_a_home_that_is_no_folder_has_no_profiles(tmp_path):
+    (tmp_path / "home").write_text("")
+    assert load({"HOME": str(tmp_path / "home")}).connection.api_url is None

@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.errors import SourceError
 from reconciler.source.checkouts import Checkouts
+from reconciler.source.folders import state_folder
 from tests.fakes.source import MemoryContents, snapshot_of
 
 pytestmark = pytest.mark.anyio
@@ -154,3 +155,11 @@ async def test_empty_tree_has_an_empty_checkout(tmp_path):
 async def test_git_ignores_the_checkouts(tmp_path):
     await Checkouts(tmp_path).retain(set())
     assert (tmp_path / "checkouts" / ".gitignore").read_text() == "*\n"
+
+
+def test_a_state_folder_that_cannot_be_made_is_explained(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SourceError) as caught:
+        state_folder(tmp_path / "file" / "mirrors")
+    assert "Not a directory" in str(caught.value)
+    assert "RECONCILER_STATE_DIR" in (caught.value.hint or "")

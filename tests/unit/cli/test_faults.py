@@ -1,0 +1,66 @@
+"""What happens at the edge of the process, in real processes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from reconciler.cli import faults, work
+from reconciler.errors import UsageError
+
+
+def run(tmp_path, *args, stdout=subprocess.PIPE, **env):
+    (tmp_path / "reconciler.yaml").write_text("name: shop\n")
+    (tmp_path / "ü→😀.yaml").write_text("kind: Blok\n")
+    return subprocess.run(
+        [sys.executable, "-m", "reconciler", *args],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, **env},
+        check=False,
+    )
+
+
+def test_every_text_can_be_written_whatever_the_locale(tmp_path):
+    done = run(tmp_path, "validate", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert "ü→😀.yaml" in done.stdout.decode()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")  # noqa: PTH110
+def test_a_full_disk_is_said_in_a_line(tmp_path):
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = run(tmp_path, "validate", stdout=full)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == ["Error: No space left on device"]
+
+
+def test_a_fault_of_our_own_names_its_place_and_quotes_nothing(capsys):
+    with pytest.raises(AttributeError) as caught:
+        work.save("s3cr3t", None, None, None)
+    faults.explain_fault(caught.value)
+    said = capsys.readouterr().err
+    assert "cli/work.py:" in said
+    assert "s3cr3t" not in said
+    faults.explain_fault(ValueError("s3cr3t"))
+    assert "an unknown place" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{}",
+        json.dumps({"digest": "x", "made_with": {"location": {"path": 3}, "wishes": {}}}),
+        json.dumps({"digest": "x", "made_with": {"location": {}, "wishes": {"targets": 5}}}),
+        json.dumps({"digest": 3, "made_with": {"location": {}, "wishes": {}}}),
+    ],
+)
+def test_a_file_of_another_shape_is_no_saved_plan(tmp_path, content):
+    file = tmp_path / "plan.json"
+    file.write_text(content)
+    with pytest.raises(UsageError, match="no saved plan"):
+        work.load(file)
