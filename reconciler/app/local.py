@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ from reconciler.settings import ConnectionSettings
 from reconciler.source.changes import StableSource, changes
 from reconciler.source.checkouts import Checkouts
 
+LIMIT = 4
+"""Most flow runs at a time where neither settings nor policy say: a server that was off for a night
+has a hundred late runs, and all at once would be too much for the machine of somebody who tries."""
 DRIFT_SECONDS = 30.0
 """How often a local run looks for drift."""
 _FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
@@ -244,16 +247,17 @@ async def local(
         stable = source if where.repo else StableSource(source, app.clock)
         follower = Follower(desk, stable, options, wishes, code.applied)
         settings = app.settings.agent
+        agent_is_to = agent_options(
+            settings,
+            connection,
+            lambda: declared_queues(follower.desired, settings.pool),
+            policy=policy,
+            only=started.keys if once else None,
+        )
         agent = make_agent(
             app,
             desk.api,
-            agent_options(
-                settings,
-                connection,
-                lambda: declared_queues(follower.desired, settings.pool),
-                policy=policy,
-                only=started.keys if once else None,
-            ),
+            replace(agent_is_to, limit=agent_is_to.limit or LIMIT),
             code,
             listeners,
             lambda: secret_prefixes(

@@ -70,14 +70,18 @@ def _field(change: Change, field: FieldChange) -> str:
 
 def _outcome(outcome: Outcome) -> Iterator[str]:
     """Write how a change ended: in a line, but for updates and what did not go well."""
-    change, done = outcome.change, outcome.result is Result.DONE
-    sign = f"{words.RESULT_SIGNS[outcome.result]} {words.SIGNS[change.action]}"
-    yield _head(change, sign, _RESULT_COLOURS[outcome.result])
-    if not done:
+    change, held = outcome.change, outcome.result is Result.HELD
+    sign = words.SIGNS[change.action]
+    yield _head(
+        change,
+        f"{words.RESULT_SIGNS[outcome.result]} {' ' if held else sign}",
+        _RESULT_COLOURS[outcome.result],
+    )
+    if held:
+        yield from (f"      [dim]{escape(note)}[/]" for note in words.side_notes(change))
+    elif outcome.result is not Result.DONE:
         error = f": {escape(outcome.error)}" if outcome.error else ""
         yield f"      [{_RESULT_COLOURS[outcome.result]}]{outcome.result.value}{error}[/]"
-    if outcome.result is Result.HELD:
-        yield from (f"      [dim]{escape(note)}[/]" for note in words.side_notes(change))
     if change.action is Action.UPDATE:
         yield from (f"  {_field(change, field)}" for field in change.fields)
     for field in outcome.remaining:

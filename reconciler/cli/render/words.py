@@ -59,7 +59,8 @@ def value(shown: Any) -> str:
 def title(plan: Plan) -> str:
     """Name a plan."""
     where = f"{plan.inventory} ({plan.environment})" if plan.environment else plan.inventory
-    return f"{where} on {plan.server}, revision {short(plan.revision)}"
+    revision = f", revision {short(plan.revision)}" if plan.revision else ""
+    return f"{where} on {plan.server}{revision}"
 
 
 def short(revision: str) -> str:

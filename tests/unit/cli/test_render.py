@@ -206,6 +206,15 @@ def test_a_report_tells_of_what_went_well_in_a_line_each():
     assert 'data.image: "a:1" → "a:2"' in updated
 
 
+def test_the_end_of_all_has_no_revision():
+    assert words.title(replace(PLAN, revision="")) == "prod (dev) on Prefect 3.8.8"
+
+
+def test_a_hold_is_said_once_with_what_allows_it():
+    text = plain(render(Report(PLAN, (Outcome(HELD, Result.HELD),)), Format.TEXT))
+    assert "!   block/process/x  held: delete (removed)\n      allow with --allow-cascade" in text
+
+
 def test_nothing_to_do_is_said():
     plan = Plan("r", "d", "i", "s", (), unchanged=3)
     assert words.summary(plan) == "nothing to do, 3 in step"
