@@ -61,14 +61,20 @@ def tree(tmp_path):
     return folder
 
 
-def living(home):
-    """Return every process whose HOME lies there: all that a command started, however deep."""
+def living(home, word=None):
+    """Return every process whose HOME lies there: all that a command started, however deep.
+
+    Args:
+        home: of the user.
+        word: one of its arguments; any process by default.
+    """
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("HOME") == str(home) and process.status() != "zombie":
+            ours = process.environ().get("HOME") == str(home) and process.status() != "zombie"
+            if ours and (word is None or word in process.cmdline()):
                 found.append(process)
-        except psutil.Error:
+        except psutil.Error:  # it ended while we looked, or is none of ours
             continue
     return found
 
@@ -164,7 +170,7 @@ def test_two_ups_never_share_a_database_and_no_server_outlives_its_up(home, tree
         assert "RECONCILER_STATE_DIR" in other.stderr
         running.wait_for("greetings to world", UP)
         running.kill()
-    assert eventually(lambda: not [p for p in living(home) if "server" in p.cmdline()])
+    assert eventually(lambda: not living(home, "server"))
 
     with up(cli, tree) as running:  # the folder is free again, and its state is there
         running.wait_for("Watching", UP)
