@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from reconciler.api.client import Api, Repeat
-from reconciler.errors import AlreadyExists, AnswerLost, Conflict, NotFound
+from reconciler.errors import AlreadyExists, Conflict, NotFound
 
 _NOT_VERSIONED = "non-versioned"
 """Version of schemas that a server made only because another schema contains them."""
@@ -123,8 +123,8 @@ async def register_type(api: Api, new: NewBlockType) -> BlockType:
     """
     body = {"name": new.name, "slug": new.slug, "description": new.description}
     try:
-        made = await api.post("/block_types/", body)
-    except (AlreadyExists, AnswerLost):
+        made = await api.post("/block_types/", body, repeat=Repeat.SAFE)
+    except AlreadyExists:  # by another writer, or by an earlier try whose answer was lost
         found = await find_type(api, new.slug)
         if found is None:
             raise

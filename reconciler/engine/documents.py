@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from reconciler.api.client import Api, Repeat
-from reconciler.errors import AlreadyExists, AnswerLost, Conflict, NotFound
+from reconciler.errors import AlreadyExists, Conflict, NotFound
 
 INVENTORY_TYPE = "reconciler-inventory"
 LEASE_TYPE = "reconciler-lease"
@@ -196,8 +196,8 @@ class Records:
             "description": self._form.description,
         }
         try:
-            made = await self._api.post("/block_types/", body)
-        except (AlreadyExists, AnswerLost):  # another writer, or an answer that was lost
+            made = await self._api.post("/block_types/", body, repeat=Repeat.SAFE)
+        except AlreadyExists:  # by another writer, or by an earlier try whose answer was lost
             made = await self._type()
         # A type of that name and another slug is answered as if it were ours (facts).
         if made is None or made["slug"] != self._form.slug:

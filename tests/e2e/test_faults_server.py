@@ -6,7 +6,6 @@ import time
 import pytest
 
 from reconciler.engine.lease import TTL
-
 from tests.e2e.agreement import age_leases, agreed, live
 from tests.e2e.test_faults_answers import declare, report_is_right
 from tests.testbed.fault import When

@@ -6,6 +6,11 @@ from typing import Any
 
 import httpx
 
+from reconciler.api.client import Api
+from reconciler.api.transport import Sender
+from reconciler.model.server import ServerFacts, Version
+from tests.fakes.clock import VirtualClock
+
 Step = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
 
 
@@ -47,3 +52,10 @@ def answer(status: int = 200, json_: Any = None, **headers: str) -> httpx.Respon
     if json_ is None:
         return httpx.Response(status, headers=named)
     return httpx.Response(status, json=json_, headers=named)
+
+
+def scripted_api(server: ScriptedServer) -> Api:
+    """Make a client of such a server; its waits take no time."""
+    url = "http://prefect.test/api"
+    sender = Sender(httpx.AsyncClient(base_url=url, transport=server), VirtualClock())
+    return Api(sender, ServerFacts(Version(3, 8, 8), url))
