@@ -52,7 +52,7 @@ def value(shown: Any) -> str:
     if shown is ABSENT or shown is None:
         return "null" if shown is None else "(not set)"
     mark = isinstance(shown, str) and shown.startswith("<") and shown.isprintable()
-    text = shown if mark else json.dumps(shown, ensure_ascii=False, default=str)
+    text = shown if mark else json.dumps(shown, ensure_ascii=False, default=str, sort_keys=True)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
 
 

@@ -215,6 +215,10 @@ def test_a_hold_is_said_once_with_what_allows_it():
     assert "!   block/process/x  held: delete (removed)\n      allow with --allow-cascade" in text
 
 
+def test_both_sides_of_a_mapping_are_written_in_one_order():
+    assert words.value({"b": 1, "a": [2]}) == words.value({"a": [2], "b": 1})
+
+
 def test_nothing_to_do_is_said():
     plan = Plan("r", "d", "i", "s", (), unchanged=3)
     assert words.summary(plan) == "nothing to do, 3 in step"
