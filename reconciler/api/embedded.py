@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -41,13 +41,19 @@ class EmbeddedServer:
     log: Path
 
 
-def require_prefect(python: str = sys.executable) -> None:
+def require_prefect(
+    python: str = sys.executable, *, find: Callable[[str], object | None] = find_spec
+) -> None:
     """Check that the extra is installed.
+
+    Args:
+        python: the interpreter that is to run the server; another one than ours knows by itself.
+        find: finds a module.
 
     Raises:
         UsageError: with the command that installs it.
     """
-    if python == sys.executable and find_spec("prefect") is None:
+    if python == sys.executable and find("prefect") is None:
         raise UsageError(
             "Prefect is not installed here, so there is no server to embed",
             hint="pip install 'prefect-reconciler[server]', or set PREFECT_API_URL to a running one",
