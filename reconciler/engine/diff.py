@@ -19,6 +19,7 @@ from reconciler.model.values import (
     Secret,
     UnknownRef,
     Value,
+    contains_masked,
     contains_secret,
     join,
 )
@@ -102,19 +103,11 @@ def settle(
             {key: pair[0] for key, pair in pairs.items() if pair[0] is not ABSENT},
             {key: pair[1] for key, pair in pairs.items() if pair[1] is not ABSENT},
         )
-    if _unreadable(after):  # --no-secrets: not compared
+    if contains_masked(after):  # --no-secrets: not compared
         return before, before
-    if _unreadable(before) and after is not ABSENT and trusted(path):
+    if contains_masked(before) and after is not ABSENT and trusted(path):
         return after, after
     return after, before
-
-
-def _unreadable(value: Value) -> bool:
-    if isinstance(value, Mapping):
-        return any(_unreadable(inner) for inner in value.values())
-    if isinstance(value, list | tuple):
-        return any(_unreadable(inner) for inner in value)
-    return isinstance(value, Masked)
 
 
 def shown(value: Value, other: Value, *, secret: bool, fingerprinter: Fingerprinter) -> Any:

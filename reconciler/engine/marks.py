@@ -10,7 +10,7 @@ from reconciler.model.desired import Declaration
 from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.inventory import Entry, FieldMark
 from reconciler.model.plan import Cause, FieldChange
-from reconciler.model.values import ABSENT, Fields, Masked, contains_secret
+from reconciler.model.values import ABSENT, Fields, contains_masked, contains_secret
 
 HEALS = 3  # so many heals within HEAL_SECONDS and a field is left alone (DESIGN 6.11)
 HEAL_SECONDS = 3600.0
@@ -42,7 +42,7 @@ def secrets(fields: Fields) -> frozenset[str]:
 
 def masked(fields: Fields) -> frozenset[str]:
     """Return the leaf paths whose secret could not be read."""
-    return frozenset(path for path, leaf in leaf_paths(fields) if isinstance(leaf, Masked))
+    return frozenset(path for path, leaf in leaf_paths(fields) if contains_masked(leaf))
 
 
 def last_desired(entry: Entry | None, fingerprinter: Fingerprinter) -> Prints:

@@ -131,6 +131,15 @@ def references(value: Value) -> Iterator[Ref]:
             yield from references(inner)
 
 
+def contains_masked(value: Value) -> bool:
+    """Tell whether a tree holds a secret that could not be read, or was not to be."""
+    if isinstance(value, Mapping):
+        return any(contains_masked(inner) for inner in value.values())
+    if isinstance(value, list | tuple):
+        return any(contains_masked(inner) for inner in value)
+    return isinstance(value, Masked)
+
+
 def contains_secret(value: Value) -> bool:
     """Tell whether a secret stands anywhere in a tree."""
     if isinstance(value, Secret | Masked):

@@ -357,6 +357,13 @@ async def test_secrets_that_were_not_read_are_not_compared():
     assert [f.path for f in only(await bench.plan(changed, secrets=False)).fields] == ["data.image"]
 
 
+async def test_a_list_with_a_secret_that_was_not_read_is_not_compared():
+    bench = await applied(declare(BLOCK, data={"command": ["run", Secret("canary-one")]}))
+    masked = tree(declare(BLOCK, data={"command": ["run", MASKED]}), secrets_read=False)
+    assert (await bench.plan(masked)).empty
+    assert (await bench.plan(masked, secrets=False)).empty
+
+
 async def test_an_open_field_is_filled_from_the_live_side_and_is_no_drift():
     desired = tree(declare(DEPLOYMENT, anchor=None, tags=["a"]))
     bench = await applied(*desired.declarations.values())
