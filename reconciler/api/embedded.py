@@ -88,17 +88,38 @@ async def embedded_server(
     require_prefect(python)
     with _lock_file(folder) as lock:
         await _lock(lock, folder, clock)
-        chosen = _free_port(port)
-        page = f"http://127.0.0.1:{chosen}"
-        server = EmbeddedServer(f"{page}/api", page, folder / "server.log")
-        environment = _child_environment(environ, folder, chosen)
-        process = await _start(python, chosen, environment, server.log, lock)
         try:
-            await _wait_until_up(server, process, clock)
+            server, process = await _up(folder, environ, clock, python, port, lock)
+        except _Ended:
+            # Prefect takes seconds to its port, in which somebody else may have taken it.
+            server, process = await _up(folder, environ, clock, python, 0, lock)
+        try:
             yield server
         finally:
             with anyio.CancelScope(shield=True):
                 await _stop(process)
+
+
+class _Ended(Unreachable):
+    """The process ended before it answered."""
+
+
+async def _up(
+    folder: Path, environ: Mapping[str, str], clock: Clock, python: str, port: int, lock: int
+) -> tuple[EmbeddedServer, anyio.abc.Process]:
+    """Start a server and wait until it answers."""
+    chosen = _free_port(port)
+    page = f"http://127.0.0.1:{chosen}"
+    server = EmbeddedServer(f"{page}/api", page, folder / "server.log")
+    environment = _child_environment(environ, folder, chosen)
+    process = await _start(python, chosen, environment, server.log, lock)
+    try:
+        await _wait_until_up(server, process, clock)
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await _stop(process)
+        raise
+    return server, process
 
 
 @contextmanager
@@ -172,18 +193,24 @@ async def _wait_until_up(server: EmbeddedServer, process: anyio.abc.Process, clo
     async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
         while clock.monotonic() < deadline:
             if process.returncode is not None:
-                raise Unreachable(
+                raise _Ended(
                     f"the embedded Prefect server ended with {process.returncode}:\n{_tail(server.log)}"
                 )
-            try:
-                if (await client.get(f"{server.url}/health")).is_success:
-                    return
-            except httpx.HTTPError:
-                pass
+            if await _answers(client, server):
+                return
             await clock.sleep(0.2)
     raise Unreachable(
         f"the embedded Prefect server did not answer within {_START_SECONDS:.0f} s:\n{_tail(server.log)}"
     )
+
+
+async def _answers(client: httpx.AsyncClient, server: EmbeddedServer) -> bool:
+    """Tell whether it is this server that answers, and not somebody else's on the same port."""
+    try:
+        answer = await client.get(f"{server.url}/admin/settings")
+        return answer.is_success and answer.json()["home"] == str(server.log.parent)
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _tail(log: Path) -> str:

@@ -19,7 +19,8 @@ SERVER = """
 import http.server, json, os, sys
 class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = json.dumps({k: v for k, v in os.environ.items() if k.startswith(("PREFECT", "RECON"))})
+        seen = {k: v for k, v in os.environ.items() if k.startswith(("PREFECT", "RECON"))}
+        body = json.dumps({"home": os.environ["PREFECT_HOME"], **seen})
         self.send_response(200); self.end_headers(); self.wfile.write(body.encode())
     def log_message(self, *args): pass
 port = int(sys.argv[sys.argv.index("--port") + 1])
@@ -67,6 +68,27 @@ async def test_a_taken_port_is_left_to_its_owner(tmp_path, python):
             tmp_path / "s", {}, SystemClock(), python=python(SERVER), port=port
         ) as running:
             assert f":{port}/" not in running.url
+
+
+async def test_a_port_lost_while_prefect_starts_is_no_failure_and_nobody_elses_server_ours(
+    tmp_path, python
+):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    slow = python(f"import sys\nif '{port}' in sys.argv: sys.exit('port taken')\n" + SERVER)
+    environ = {"PREFECT_HOME": "elsewhere"}
+    theirs = await anyio.open_process(
+        [sys.executable, "-c", SERVER, "--port", str(port)], env=environ
+    )
+    try:
+        async with embedded_server(
+            tmp_path / "s", {}, SystemClock(), python=slow, port=port
+        ) as running:
+            assert f":{port}/" not in running.url
+    finally:
+        theirs.terminate()
+        await theirs.aclose()
 
 
 async def test_one_server_at_a_time_uses_a_folder(tmp_path, python):
