@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reconciler.manifests.typed import problems_of
 from reconciler.model.desired import Document, DriftPolicy, Options
-from reconciler.model.problems import Problem
+from reconciler.model.problems import Problem, Severity
 
 KEY = "reconcile"
 
@@ -25,7 +25,9 @@ class ReconcileOptions(BaseModel):
     )
     suspend: bool = Field(default=False, description="Leave it entirely alone.")
     adopt: bool = Field(default=False, description="Take over a live object that differs.")
-    previous_name: str | None = Field(None, description="Its name before, for renames.")
+    previous_name: str | None = Field(
+        None, description="Its name before, for renames; noted, not carried out yet."
+    )
 
 
 def options_of(document: Document) -> tuple[Options, list[Problem]]:
@@ -38,14 +40,24 @@ def options_of(document: Document) -> tuple[Options, list[Problem]]:
     except ValidationError as error:
         found = problems_of(error, ReconcileOptions, lambda *path: document.at(KEY, *path))
         return Options(), list(found)
-    return Options(
+    options = Options(
         prune=read.prune,
         drift=None if read.drift is None else DriftPolicy(read.drift),
         ignore=tuple(read.ignore),
         suspend=read.suspend,
         adopt=read.adopt,
         previous_name=read.previous_name,
-    ), []
+    )
+    return options, [] if read.previous_name is None else [_rename(document)]
+
+
+def _rename(document: Document) -> Problem:
+    return Problem(
+        document.at(KEY, "previous_name"),
+        "renames are not carried out yet: the object of the old name is deleted, a new one made",
+        "what hangs on the old one, its run history too, is said in the plan",
+        Severity.WARNING,
+    )
 
 
 def for_generated(options: Options) -> Options:

@@ -246,6 +246,8 @@ def test_options_of_a_document_are_typed():
         previous_name="old",
     )
     assert "reconcile" not in declared.fields
+    (warning,) = state.warnings
+    assert "renames are not carried out yet" in warning.message
 
 
 def test_an_inline_block_follows_its_document_as_a_whole_but_not_its_field_paths():
