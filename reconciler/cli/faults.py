@@ -1,7 +1,8 @@
-"""The edge of the process: streams that can take every text, and words for what nobody expected."""
+"""The edge of the process: streams that take every text, signals, and words for the unexpected."""
 
 import io
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -20,6 +21,14 @@ def prepare_streams() -> None:
             continue
         encoding = stream.encoding if stream.isatty() else "utf-8"
         stream.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+def stop_like_ctrl_c() -> None:
+    """Let SIGTERM end a command as Ctrl-C does: tidily, so that an apply gives its lease back.
+
+    CI systems and containers stop with it. What serves (`up`, `agent`) takes signals over itself.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def explain_fault(error: Exception) -> None:

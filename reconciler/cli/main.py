@@ -23,7 +23,7 @@ from reconciler.cli import (
     version,
 )
 from reconciler.cli.exits import FAILED, INTERRUPTED, USAGE, Finished
-from reconciler.cli.faults import explain_fault, prepare_streams
+from reconciler.cli.faults import explain_fault, prepare_streams, stop_like_ctrl_c
 
 app = typer.Typer(
     name="reconciler",
@@ -55,6 +55,7 @@ for module in (
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     prepare_streams()
+    stop_like_ctrl_c()
     try:
         code = run()
         if sys.stdout is not None:

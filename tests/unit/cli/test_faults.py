@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 
@@ -47,6 +49,26 @@ def test_a_fault_of_our_own_names_its_place_and_quotes_nothing(capsys):
     assert "s3cr3t" not in said
     faults.explain_fault(ValueError("s3cr3t"))
     assert "an unknown place" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_ends_tidily(tmp_path, number):
+    (tmp_path / "reconciler.yaml").write_text("name: shop\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "reconciler", "plan"],
+            cwd=tmp_path,
+            env={**os.environ, "PREFECT_API_URL": url},
+            stderr=subprocess.PIPE,
+        )
+        silent.settimeout(60)
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(number)
+            _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.decode().split() == ["Interrupted."]
 
 
 @pytest.mark.parametrize(
