@@ -3,7 +3,7 @@
 from enum import Enum
 
 from reconciler.api.client import Api
-from reconciler.api.runs import FINAL, Answer, RunState, Verdict, history, propose
+from reconciler.api.runs import Answer, RunState, Verdict, history, propose, read_run
 
 
 class Claim(Enum):
@@ -50,13 +50,17 @@ async def confirm(api: Api, run_id: str, token: str) -> bool:
     It reads the run's states rather than proposing PENDING again. A proposal would revive a run
     that ended meanwhile, since orchestration lets one leave a final state (2.20.26, 3.8.8: read).
     For the same reason a claim that came late, after another agent had run the whole flow, was
-    accepted too: the state before ours tells. Such a run gets its end back.
+    accepted too. So a fair claim follows a SCHEDULED state; any other gets back what it replaced.
     """
     states = await history(api, run_id)
-    if not states or states[-1].type != "PENDING" or states[-1].transition_id != token:
+    run = await read_run(api, run_id)
+    if run is None or run.state.type != "PENDING" or run.state.transition_id != token:
         return False
-    before = states[-2] if len(states) > 1 else None
-    if before is None or before.type not in FINAL:
+    # A state's timestamp is when its proposal arrived, not when it was accepted: on a busy server a
+    # claim can be older than what it replaced (tried). So ours is taken out by its id, not by order.
+    others = [state for state in states if state.transition_id != token]
+    before = others[-1] if others else None
+    if before is None or before.type == "SCHEDULED":
         return True
     await propose(api, run_id, before, force=True)
     return False

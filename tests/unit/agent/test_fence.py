@@ -127,3 +127,40 @@ async def test_a_run_that_ended_after_the_listing_is_not_taken_for_a_stray(tmp_p
         await w.pass_time(40)
         assert w.host.executions == [run]
         assert w.server.kind(run) == "COMPLETED"
+
+
+async def test_a_late_claim_is_known_by_what_it_replaced_even_if_its_proposal_was_earlier(tmp_path):
+    """A busy server accepts in another order than proposals arrive, and keeps their arrival times."""
+    async with world(tmp_path) as w:
+        run = w.server.schedule()
+        agent = w.agent()
+
+        def others_are_faster(method, path):
+            if path.endswith("set_state") and w.server.kind(run) == "SCHEDULED":
+                w.server.force(run, "PENDING", transition_id="7a4e3a0a-0000-4000-8000-00000000000a")
+                w.server.force(run, "COMPLETED")
+                for state in w.server.states[run][1:]:
+                    state["timestamp"] = "2026-01-01T01:00:00+00:00"
+
+        agent.api.before_request = others_are_faster
+        await w.pass_time(20)
+        assert w.host.executions == []
+        assert w.server.kind(run) == "COMPLETED"
+
+
+@pytest.mark.parametrize("theirs", ["PENDING", "RUNNING"])
+async def test_a_claim_accepted_over_another_gives_it_back(tmp_path, theirs):
+    async with world(tmp_path) as w:
+        run = w.server.schedule()
+        agent = w.agent()
+        other = "7a4e3a0a-0000-4000-8000-00000000000a"
+        w.server._refusal = lambda now, new: None  # as if two claims were judged side by side
+        agent.api.before_request = lambda method, path: (
+            w.server.force(run, theirs, transition_id=other)
+            if path.endswith("set_state") and w.server.kind(run) == "SCHEDULED"
+            else None
+        )
+        await w.pass_time(20)
+        assert w.host.executions == []
+        assert w.server.kind(run) == theirs
+        assert w.server.state(run)["state_details"]["transition_id"] == other
