@@ -83,7 +83,9 @@ def test_all_problems_come_at_once_in_file_order():
 
 
 def test_a_broken_file_stops_the_whole_revision():
-    with pytest.raises(InvalidManifests, match="1 problem in the manifests; nothing of this revision"):
+    with pytest.raises(
+        InvalidManifests, match="1 problem in the manifests; nothing of this revision"
+    ):
         loaded({"a.yaml": block(), "b.yaml": "\tx"})
 
 
