@@ -118,6 +118,10 @@ class Sender:
             Overloaded: no good answer before the deadline.
             NotPrefect: the answer is larger than any of Prefect's.
         """
+        with self._limiter(call).ahead(urgent=call.urgent):
+            return await self._send(call)
+
+    async def _send(self, call: Call) -> Answer:
         progress = Progress()
         delays = self._backoff.delays()
         renewed = False
@@ -131,6 +135,9 @@ class Sender:
                 return replace(answer, lost=progress.lost)
             else:
                 await self._wait(call, progress, attempt, delays)
+
+    def _limiter(self, call: Call) -> Limiter:
+        return self._reads if call.read else self._writes
 
     async def _wait(
         self, call: Call, progress: Progress, attempt: Attempt, delays: Iterator[float]
@@ -161,8 +168,7 @@ class Sender:
         return progress.spent + delay > deadline
 
     async def _attempt(self, call: Call, progress: Progress) -> Attempt:
-        limiter = self._reads if call.read else self._writes
-        async with limiter.slot(urgent=call.urgent) as slot:
+        async with self._limiter(call).slot(urgent=call.urgent) as slot:
             await self._keep_quiet(call, progress)
             begun = self._clock.monotonic()
             self._count(call)

@@ -302,6 +302,38 @@ async def test_what_is_urgent_waits_behind_no_other_write():
     assert bench.sender._writes.running == 0
 
 
+async def test_a_stream_of_writes_does_not_starve_what_is_urgent():
+    class OneWriter(httpx.AsyncBaseTransport):
+        """As SQLite: who writes while another does is refused."""
+
+        def __init__(self):
+            self.busy, self.signs, self.others = False, 0, 0
+
+        async def handle_async_request(self, request):
+            sign = request.url.path.endswith("/lease")
+            self.signs += sign
+            self.others += not sign
+            if self.busy:
+                return answer(503)
+            self.busy = True
+            for _ in range(4):
+                await anyio.sleep(0)
+            self.busy = False
+            return answer(200, GOOD)
+
+    bench, server = Bench(), OneWriter()
+    bench.sender._http = httpx.AsyncClient(base_url=URL, transport=server)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(bench.api.patch, "/x", {})
+        for _ in range(5):
+            await anyio.sleep(0)
+        await bench.api.patch("/lease", {}, urgent=True)
+        assert server.signs <= 6
+        assert server.others <= 2
+    assert server.others >= 50
+
+
 async def test_pages_are_read_to_the_last_one():
     things = [{"id": n} for n in range(450)]
 
