@@ -26,8 +26,9 @@ So:
 5. Only a run that was claimed ahead of its time (Prefect's workers do that) can still be met by a new
    one; that one is cancelled. (Deleted, the server's scheduler would make it again.)
 6. A pass of the server's own scheduler that read the old schedules before the write may insert their
-   runs after it (Prefect 3.8.8, 2.20.26: code read; met in tests). On 3.x the key tells them, and
-   they are deleted. On 2.20 nothing does: such runs of a schedule that is gone stay for an hour.
+   runs after it (Prefect 3.8.8, 2.20.26: code read; met in tests). Where the key tells them (the
+   schedule's id on 3.x, the time zone on 2.20) those that are there by now are deleted, so that none
+   is a second run of its moment.
 """
 
 from collections import Counter
@@ -36,6 +37,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from reconciler.api.client import Api, Repeat
 from reconciler.errors import NotFound
@@ -174,7 +176,7 @@ async def refill(api: Api, id_: str, seen: Seen, *, paused: bool, active: bool) 
     await api.post(f"/deployments/{id_}/schedule", body, repeat=Repeat.SAFE)
     if seen.coming:
         await _cancel_doubles(api, id_, seen)
-    if seen.coming is not None and not api.facts.is_v2:
+    if seen.coming is not None:
         await _delete_strays(api, id_, start)
 
 
@@ -212,10 +214,12 @@ async def _runs(api: Api, id_: str, wanted: Mapping[str, Any]) -> list[Mapping[s
 
 async def _again(api: Api, id_: str, run: Run) -> None:
     """Make a run again, if it is gone; an upsert by its key (facts: `create_flow_run`)."""
+    # One put back into its queue is due since then, and still the run of its own moment.
+    start = run.due if run.due > api.now() else run.moment
     state = {
         "type": "SCHEDULED",
         "message": "Scheduled again after its deployment was changed",
-        "state_details": {"scheduled_time": run.due.isoformat()},
+        "state_details": {"scheduled_time": start.isoformat()},
     }
     body = {
         "state": state,
@@ -243,17 +247,28 @@ def _new(runs: Iterable[Mapping[str, Any]], known: frozenset[str]) -> Iterable[M
 
 
 async def _delete_strays(api: Api, id_: str, start: datetime) -> None:
-    """Delete scheduled runs of schedules that are no longer there (3.x)."""
+    """Delete scheduled runs whose keys say that no schedule of now has made them."""
     deployment = await api.get(f"/deployments/{id_}")
-    schedules = {item["id"] for item in deployment["schedules"]}
     wanted = {
         "state": {"type": {"any_": ["SCHEDULED"]}},
         "expected_start_time": {"after_": start.isoformat()},
     }
+    is_stray = _is_stray_v2 if api.facts.is_v2 else _is_stray_v3
     for run in await _runs(api, id_, wanted):
-        # scheduled <deployment> <schedule> <date>
-        if run["idempotency_key"].split()[2] not in schedules:
+        if is_stray(run["idempotency_key"], deployment["schedules"]):
             await _delete(api, run["id"])
+
+
+def _is_stray_v3(key: str, schedules: Iterable[Mapping[str, Any]]) -> bool:
+    """`scheduled <deployment> <schedule> <date>`."""
+    return key.split()[2] not in {item["id"] for item in schedules}
+
+
+def _is_stray_v2(key: str, schedules: Iterable[Mapping[str, Any]]) -> bool:
+    """`scheduled <deployment> <date>`, and the date as the schedule's time zone spells it."""
+    date = datetime.fromisoformat(key.split(maxsplit=2)[2])
+    zones = {ZoneInfo(item["schedule"].get("timezone") or "UTC") for item in schedules}
+    return date.utcoffset() not in {date.astimezone(zone).utcoffset() for zone in zones}
 
 
 async def _delete(api: Api, id_: str) -> None:
