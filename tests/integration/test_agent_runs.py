@@ -178,11 +178,14 @@ def test_run_once_takes_what_is_due_and_returns(bench, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_two_agents_on_a_hundred_runs_make_a_hundred_executions(bench, tmp_path):
     deployment = cheap_deployment(bench.client, tmp_path)
     runs = [seed.flow_run(bench.client, deployment)["id"] for _ in range(100)]
-    with bench.agent("one", limit=4) as one, bench.agent("two", limit=4) as two:
-        seed.wait_until(lambda: len(executions(tmp_path)) >= 100, seconds=240)
+    # As in service: with a heartbeat of one second a busy SQLite server lets nobody be fresh.
+    how = {"limit": 4, "heartbeat_seconds": 10, "poll_seconds": 2}
+    with bench.agent("one", **how) as one, bench.agent("two", **how) as two:
+        seed.wait_until(lambda: len(executions(tmp_path)) >= 100, seconds=400)
         for run in runs:
             assert bench.wait(run)["state_type"] == "COMPLETED"
         started = [sum(e.startswith("started") for e in agent.events) for agent in (one, two)]
