@@ -36,11 +36,21 @@ def inventory(site):
 
 
 def agreed(site, keys):
-    """Server, inventory and manifests name the same objects, and nobody holds the lease."""
+    """Server, inventory and manifests name the same objects."""
     found = live(site)
     assert set(found) == keys
     assert inventory(site) == found
-    assert not any("holder" in record["data"] for record in site.records())
+
+
+def at_rest(site, keys):
+    """They agree, and nobody holds the lease."""
+    agreed(site, keys)
+    assert lease_is_free(site)
+
+
+def lease_is_free(site):
+    """Nobody holds the lease."""
+    return not any("holder" in record["data"] for record in site.records())
 
 
 def age_leases(server):

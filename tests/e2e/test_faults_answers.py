@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.agreement import agreed, inventory, live
+from tests.e2e.agreement import at_rest, inventory, live
 from tests.e2e.site import HOURLY, deployment, process
 from tests.testbed import seed
 from tests.testbed.fault import Fault, Rule, When
@@ -88,7 +88,7 @@ def test_a_third_of_all_answers_spoilt_the_apply_converges_and_its_report_is_rig
         assert faults(site) > len(site.proxy.requests) / 5
         assert report["converged"], report
         report_is_right(site, report)
-        agreed(site, keys)
+        at_rest(site, keys)
     site.proxy.heal()
     site.settled()
 
@@ -107,5 +107,5 @@ def test_what_never_gets_through_is_reported_failed_and_is_not_there(site):
     assert set(inventory(site)) == keys
     site.proxy.heal()
     assert site.apply()["converged"]
-    agreed(site, keys)
+    at_rest(site, keys)
     site.settled()

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from reconciler.engine.lease import TTL
-from tests.e2e.agreement import age_leases, agreed, live
+from tests.e2e.agreement import age_leases, at_rest, live
 from tests.e2e.test_faults_answers import declare, report_is_right
 from tests.testbed.fault import When
 
@@ -28,7 +28,7 @@ def test_a_server_that_dies_in_the_middle_ends_the_apply_with_a_report_that_is_r
     assert all(c["error"] for c in report["changes"] if c["outcome"] != "done")
     age_leases(site.server)
     assert site.apply()["converged"]
-    agreed(site, keys)
+    at_rest(site, keys)
     site.settled()
 
 
@@ -55,5 +55,5 @@ def test_a_server_restarted_in_the_middle_is_waited_for(site, moment):
         assert "could not be renewed in time" in report["error"]
         age_leases(site.server)
         assert site.apply()["converged"]
-    agreed(site, keys)
+    at_rest(site, keys)
     site.settled()

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tests.e2e.agreement import agreed, inventory, live
+from tests.e2e.agreement import at_rest, inventory, live
 from tests.e2e.site import Site, deployment, process
 from tests.e2e.test_faults_answers import declare
 from tests.testbed import seed
@@ -57,7 +57,7 @@ def test_two_applies_of_one_tree_at_once_write_everything_once(site, other):
     assert declare(other, "one") == keys
     at_once(site, other)
     nothing_twice(site, other)
-    agreed(site, keys)
+    at_rest(site, keys)
     site.settled()
 
 
@@ -67,7 +67,7 @@ def test_two_applies_of_overlapping_trees_at_once_end_as_one_after_the_other(sit
     at_once(site, other)
     nothing_twice(site, other)
     last, keys = (site, mine) if set(live(site)) == mine else (other, theirs)
-    agreed(site, keys)
+    at_rest(site, keys)
     last.settled()
 
 
@@ -77,7 +77,7 @@ def test_two_inventories_applied_at_once_keep_to_themselves(site, other):
     other.write("etl.yaml", process("other"), deployment("other", infrastructure="process/other"))
     at_once(site, other)
     nothing_twice(site, other)
-    agreed(site, keys | {"block/process/other", "deployment/etl/other"})
+    at_rest(site, keys | {"block/process/other", "deployment/etl/other"})
     site.settled()
     other.settled()
 
@@ -95,7 +95,7 @@ def test_a_second_apply_that_may_not_wait_is_refused_and_says_who_writes(site):
     assert refused.code == 1
     assert "is writing shop" in refused.stderr
     assert "--lock-timeout" in refused.stderr
-    agreed(site, keys)
+    at_rest(site, keys)
 
 
 def test_an_apply_whose_lease_is_stolen_in_the_middle_stops_writing_says_so_and_exits_1(site):
@@ -137,5 +137,5 @@ def test_an_apply_whose_lease_is_stolen_in_the_middle_stops_writing_says_so_and_
     with site.server.client() as client:
         seed.request(client, "DELETE", f"/block_documents/{thiefs}")  # he still held it
     assert site.apply()["converged"]
-    agreed(site, keys)
+    at_rest(site, keys)
     site.settled()
