@@ -100,24 +100,26 @@ class LateScheduler(RecordingApi):
     async def patch(self, path, body):
         before = await self._api.get(path)
         await super().patch(path, body)
+        schedule = "" if self.facts.is_v2 else f"{before['schedules'][0]['id']} "
         stray = {
             "state": {"type": "SCHEDULED", "state_details": {"scheduled_time": self.moment}},
-            "idempotency_key": f"scheduled {before['id']} {before['schedules'][0]['id']} {self.moment}",
+            "idempotency_key": f"scheduled {before['id']} {schedule}{self.moment}",
         }
         made = await self._api.post(f"{path}/create_flow_run", stray)
         self.mark(made["id"])
 
 
-async def test_a_run_that_the_scheduler_adds_late_for_a_replaced_schedule_goes(prefect3):
-    async with session_with(prefect3) as session:
+async def test_a_run_that_the_scheduler_adds_late_for_a_replaced_schedule_goes(server):
+    async with session_with(server) as session:
         live = await create(session, schedules=MINUTE)
-        session.api.__class__ = LateScheduler
+        declared = await declare(session, schedules=PARIS)
+        session.api = LateScheduler(session.api)
         session.api.moment = (datetime.now(UTC) + timedelta(minutes=30)).isoformat()
-        session.api.mark = partial(mark_auto_scheduled, prefect3)
-        await update(session, live, {"schedules": live.fields["schedules"]})
-        assert not [m for m, count in moments(runs_of(prefect3, live.id)).items() if count > 1]
-        strays = [r for r in runs_of(prefect3, live.id) if moment(r).second]
-        assert strays == []
+        session.api.mark = partial(mark_auto_scheduled, server)
+        await update(session, live, differing(declared.fields, live))
+        left = [run for run in runs_of(server, live.id) if moment(run).microsecond]
+        assert left == []
+        assert runs_of(server, live.id)
 
 
 def mark_auto_scheduled(server, id_):
