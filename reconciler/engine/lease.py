@@ -22,8 +22,12 @@ from reconciler.errors import (
 )
 from reconciler.runtime.clock import Clock
 
-TTL = 45.0
-"""Seconds without a sign of life after which a holder counts as dead."""
+TTL = 120.0
+"""Seconds without a sign of life after which a holder counts as dead.
+
+A Prefect 3.8.8 server on SQLite can stand still for 60 s while agents and writers are at work
+(tried); a writer stops at two thirds of this, and should outlast that.
+"""
 _RENEWALS = 10  # renewals within a TTL
 _PATIENCE = 1 / 8  # share of the TTL that one renewal may take: a hanging one is started anew
 _SAFE_SHARE = 2 / 3  # of the TTL, after which we no longer trust our own lease

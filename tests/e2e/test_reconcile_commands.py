@@ -191,7 +191,7 @@ def test_unlock_frees_a_dead_writers_lease_and_no_living_ones(shop):
     assert "--lock-timeout" in waiting.stderr
     assert leases(shop) == [lease]
 
-    data = {**lease["data"], "ttl": 0.1}  # what it is after 45 s
+    data = {**lease["data"], "ttl": 0.1}  # as if it had died long ago
     shop.patch(f"/block_documents/{lease['id']}", data=data, merge_existing_data=False)
     freed = seed.wait_until(lambda: unlocked(shop))
     assert lease["data"]["holder"] in freed.stderr
