@@ -70,7 +70,7 @@ class AgentProcess:
         for line in self.process.stdout:
             self.events.append(line.rstrip())
 
-    def wait_for(self, words: str, seconds=30):
+    def wait_for(self, words: str, seconds=90):
         seed.wait_until(lambda: any(words in line for line in self.events), seconds=seconds)
         return next(line for line in self.events if words in line)
 
@@ -84,7 +84,7 @@ class AgentProcess:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def __enter__(self):
         return self
