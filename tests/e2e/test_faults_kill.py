@@ -10,6 +10,7 @@ import re
 
 import pytest
 
+from reconciler.engine.lease import TTL
 from tests.e2e.agreement import age_leases, agreed, at_rest, lease_is_free
 from tests.e2e.site import HOURLY, deployment, process
 from tests.testbed import seed, warm
@@ -138,6 +139,7 @@ def test_killed_as_it_gives_the_lease_back_the_next_change_takes_it_over(site):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("server", ["3.x"], indirect=True)
 def test_the_lease_of_a_killed_apply_is_waited_for_and_taken_over(site):
     """The same without touching the server's clock: the next apply waits until the dead is dead."""
     keys = declare_new(site)
@@ -147,6 +149,6 @@ def test_the_lease_of_a_killed_apply_is_waited_for_and_taken_over(site):
     refused = site.run("apply", "--yes")
     assert refused.code == 1
     assert "is writing shop" in refused.stderr
-    assert site.apply("--lock-timeout", "120")["converged"]
+    assert site.apply("--lock-timeout", f"{2 * TTL:.0f}", timeout=3 * TTL)["converged"]
     at_rest(site, keys)
     site.settled()

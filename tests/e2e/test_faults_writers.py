@@ -12,7 +12,7 @@ from tests.testbed import seed
 from tests.testbed.cli import Cli
 from tests.testbed.fault import Fault, FaultProxy, Rule, When
 
-WAITING = ("--yes", "--lock-timeout", "100")
+WAITING = ("--yes", "--lock-timeout", "300")
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def at_once(*sites):
     clis = [Cli(each.cli.home, each.cli.env) for each in sites]
     runs = [cli.start("apply", *WAITING, each.tree) for cli, each in zip(clis, sites, strict=True)]
     for run in runs:
-        assert run.wait(300) == 0, run.output
+        assert run.wait(400) == 0, run.output
 
 
 def created(*sites):
