@@ -82,9 +82,13 @@ async def test_one_changed_field_is_one_write_and_one_shard(server, tmp_path):
         repo.api.writes()
         report = await repo.apply()
         assert report.converged, report.to_json()
-        # One write, the refill of its schedule, one shard, and the lease.
+        # One write, the refill of its schedule, one shard (what the write takes away is noted
+        # before, what it did after), and the lease.
         writes = repo.api.writes()
-        assert len([w for w in writes if w.startswith("PATCH")]) == 2
+        patched = [w for w in writes if w.startswith("PATCH")]
+        assert len([w for w in patched if "/deployments/" in w]) == 1
+        assert len(patched) == 3
+        assert len(set(patched)) == 2
         assert sorted({w.split("/")[0] + w.split("/")[1] for w in writes}) == [
             "DELETE block_documents",
             "PATCH block_documents",

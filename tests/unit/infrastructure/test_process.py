@@ -20,7 +20,8 @@ from reconciler.model.launch import Handle, LaunchSpec
 from reconciler.runtime.clock import SystemClock
 
 pytestmark = pytest.mark.anyio
-TOKEN = "11111111-1111-8111-8111-111111111111"
+# The host is searched for processes by token: each test process needs one of its own.
+TOKEN = f"11111111-1111-8111-8111-{os.getpid():012d}"
 
 
 class Bench:

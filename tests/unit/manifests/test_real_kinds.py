@@ -1,7 +1,5 @@
 """The real kinds, by way of whole trees: the example repository and the bad input of issue 2."""
 
-import json
-import time
 from pathlib import Path
 
 import jsonschema
@@ -107,7 +105,7 @@ def test_bad_input_is_named_with_its_place_and_a_hint(files, place, hint):
     assert all("(" in text for text in found), found
 
 
-def test_two_thousand_deployments_load_in_a_moment_and_faster_the_second_time():
+def test_two_thousand_deployments_in_files_of_their_own_load_alike_twice():
     documents = [
         DEPLOYMENT.replace("nightly", f"n{n}")
         + "infrastructure: process/local\nparameters: {limit: 10, region: '${{ vars.region }}'}\n"
@@ -118,7 +116,6 @@ def test_two_thousand_deployments_load_in_a_moment_and_faster_the_second_time():
     policy = "name: x\nvars: {region: eu}\n"
     snapshot = tree({"reconciler.yaml": policy, "b.yaml": BLOCK, **files})
     options = LoadOptions(cache=ParseCache())
-    started = time.monotonic()
-    assert len(load(snapshot, options, KINDS).declarations) == 2001
-    assert time.monotonic() - started < 15
-    assert len(json.dumps(load(snapshot, options, KINDS).digest)) > 64
+    first = load(snapshot, options, KINDS)
+    assert len(first.declarations) == 2001
+    assert load(snapshot, options, KINDS).digest == first.digest
