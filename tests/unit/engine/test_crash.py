@@ -2,6 +2,7 @@
 
 import pytest
 
+from reconciler.engine.lease import TTL
 from reconciler.model.values import Ref, Secret
 from tests.fakes.bench import BLOCK, DEPLOYMENT, Bench, declare, tree
 from tests.fakes.prefect_memory import Killed, kill_at
@@ -88,7 +89,7 @@ async def test_killed_with_the_lease_held_the_next_one_waits_and_takes_it(moment
         bench = Bench()
         if not await killed(bench.apply_with_lease(AFTER, kill_at(number, moment))):
             break
-        bench.server.tick(90)
+        bench.server.tick(TTL + 1)
         report = await bench.apply_with_lease(AFTER)
         assert report.converged
         await finished(bench, AFTER)
