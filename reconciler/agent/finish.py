@@ -10,7 +10,7 @@ from reconciler.agent.context import ActiveRun, Context, Stop
 from reconciler.agent.observer import AgentEvent, Happening
 from reconciler.api.runs import FlowRun, RunState, Verdict, propose, read_run
 from reconciler.infrastructure import Launcher
-from reconciler.infrastructure.base import NotLaunchable
+from reconciler.infrastructure.base import NotLaunchable, NotStarted
 from reconciler.model.launch import Ended, Handle
 
 _WORDS = {
@@ -62,12 +62,14 @@ async def crash(context: Context, run: FlowRun, message: str, *, force: bool = F
 
 
 async def fail(context: Context, active: ActiveRun, error: NotLaunchable) -> None:
-    """Set FAILED: the infrastructure could not be built."""
+    """Set FAILED: what is declared can't be built; or CRASHED: the platform did not give it."""
     run = await read_run(context.api, active.run.id)
     if run is None or run.state.type != "PENDING" or run.state.transition_id != active.token:
         return
     message = f"The flow run could not be launched: {error.message}"
-    verdict = await propose(context.api, run.id, RunState("FAILED", "Failed", message=message))
+    crashed = isinstance(error, NotStarted)
+    kind, name = ("CRASHED", "Crashed") if crashed else ("FAILED", "Failed")
+    verdict = await propose(context.api, run.id, RunState(kind, name, message=message))
     _told(context, active, _now(verdict, run), f"could not be launched: {error.message}")
 
 

@@ -93,13 +93,23 @@ class Peers:
         mine = host_of(self.me)
         return _leads(self.me, [w for w in self.living if host_of(w.name) == mine])
 
+    @property
+    def my_host(self) -> str | None:
+        """The digest of this agent's host."""
+        return host_of(self.me)
+
+    def claimed_on(self, token: str) -> str | None:
+        """Return the digest of the host whose agent made a token, None if it is long forgotten."""
+        name = claimant(token, [self.me, *(w.name for w in (*self.living, *self.gone))])
+        return None if name is None else host_of(name)
+
     def host_lives(self, host: str) -> bool:
-        """Tell whether a host has a living agent."""
-        return any(host_of(worker.name) == host_digest(host) for worker in self.living)
+        """Tell whether a host, by its digest, has a living agent."""
+        return any(host_of(worker.name) == host for worker in self.living)
 
     def host_seen(self, host: str) -> datetime | None:
-        """Return when an agent of a host that is gone was last seen, by the server's clock."""
-        seen = [w.heartbeat for w in self.gone if host_of(w.name) == host_digest(host)]
+        """Return when an agent of a host was last seen, by the server's clock."""
+        seen = [w.heartbeat for w in self.gone if host_of(w.name) == host]
         return max((at for at in seen if at is not None), default=None)
 
 

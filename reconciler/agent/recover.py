@@ -8,13 +8,16 @@ fenced like any other. Attaching twice does no harm: it only watches.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import TypedDict
 
 from reconciler.agent.claim import launch_token
 from reconciler.agent.context import Context
-from reconciler.agent.presence import Claimant, Peers
+from reconciler.agent.presence import Claimant, Peers, host_digest
+from reconciler.agent.spec import build
 from reconciler.api.runs import FlowRun
 from reconciler.infrastructure import Launcher
-from reconciler.model.launch import Found
+from reconciler.infrastructure.base import NotLaunchable
+from reconciler.model.launch import Found, Sought
 
 
 class Recovery(Enum):
@@ -35,6 +38,7 @@ class Sight:
         claimant: who made its token.
         here: its infrastructure, if it has a handle, can be reached from here.
         handled: it has a handle.
+        bound: only agents of one host can reach its infrastructure.
         found: what the launcher knows under the token.
         leader: we lead the pool.
         host_leader: we lead the agents of this host.
@@ -45,6 +49,7 @@ class Sight:
     running: bool
     claimant: Claimant
     handled: bool
+    bound: bool
     here: bool
     found: Found | None
     leader: bool
@@ -60,22 +65,14 @@ def decide(sight: Sight) -> Recovery:
     if sight.handled and not sight.here:
         return _elsewhere(sight)
     if sight.found is not None and sight.found.started:
-        return Recovery.ATTACH if _may_touch(sight, sight.host_leader) else Recovery.LEAVE
-    if sight.running:
-        return _vanished(sight)
-    if sight.found is None and sight.handled:
-        # It had a handle here, but its mark is gone: it may have been started.
-        return _vanished(sight)
-    leads = sight.host_leader if sight.handled else sight.leader
-    return Recovery.LAUNCH if _may_touch(sight, leads) else Recovery.LEAVE
-
-
-def _may_touch(sight: Sight, leads: bool) -> bool:  # noqa: FBT001
-    return sight.claimant is Claimant.ME or leads
-
-
-def _vanished(sight: Sight) -> Recovery:
-    return Recovery.LOST if _may_touch(sight, sight.host_leader) else Recovery.LEAVE
+        wanted, one = Recovery.ATTACH, sight.bound
+    elif sight.running or (sight.found is None and sight.handled):
+        # It had a handle, but its mark is gone: it may have been started.
+        wanted, one = Recovery.LOST, sight.bound
+    else:
+        wanted, one = Recovery.LAUNCH, sight.bound and sight.handled
+    leads = sight.host_leader if one else sight.leader
+    return wanted if sight.claimant is Claimant.ME or leads else Recovery.LEAVE
 
 
 def _elsewhere(sight: Sight) -> Recovery:
@@ -102,48 +99,81 @@ async def look(context: Context, peers: Peers, run: FlowRun) -> Finding | None:
     """Look at a run that we are not at work on; None if there is nothing to do about it.
 
     A run that is being cancelled counts as a running one.
+
+    Raises:
+        Transient: its platform does not answer; the next look may tell.
     """
-    elsewhere = run.pid is not None and context.owner_of(run.pid) is None
     running = run.state.type != "PENDING"
-    token = run.state.transition_id
+    foreign = run.pid is not None and context.owner_of(run.pid) is None
     sight = Sight(
         running=running,
         claimant=Claimant.GONE,
         handled=run.pid is not None,
-        here=not elsewhere,
+        bound=True,
+        here=not foreign,
         found=None,
         leader=peers.i_lead,
         host_leader=peers.i_lead_my_host,
-        host_lives=peers.host_lives(_host(run)),
-        overdue=_overdue(context, peers, run),
+        **_fate(context, peers, run, _host_of_process(run) if foreign else None),
     )
-    if elsewhere and decide(sight) is Recovery.LEAVE:
+    if foreign and decide(sight) is Recovery.LEAVE:
         return None  # whoever claimed it: spares the question
-    if running:
-        token = await launch_token(context.api, run.id)
+    token = await launch_token(context.api, run.id) if running else run.state.transition_id
     claimant = peers.who(token)
     if token is None or claimant in {Claimant.STRANGER, Claimant.ALIVE}:
         return None
-    found, launcher = (None, None) if elsewhere else await find(context, token, run)
-    what = decide(replace(sight, claimant=claimant, found=found))
-    return Finding(run, token, what, found, launcher)
+    sight = replace(sight, claimant=claimant)
+    if foreign:
+        away = _fate(context, peers, run, _host_of_process(run) or peers.claimed_on(token))
+        return Finding(run, token, decide(replace(sight, **away)))
+    return await _search(context, peers, run, token, sight)
 
 
-async def find(context: Context, token: str, run: FlowRun) -> tuple[Found | None, Launcher | None]:
-    """Look a launch up at every launcher that could have made it."""
-    owner = None if run.pid is None else context.owner_of(run.pid)
-    for launcher in context.launchers.values() if owner is None else (owner,):
-        found = await launcher.find(token, run.id)
-        if found is not None:
-            return found, launcher
-    return None, owner
+async def _search(
+    context: Context, peers: Peers, run: FlowRun, token: str, sight: Sight
+) -> Finding:
+    """Ask the launcher that made it; one that is bound to another host has nobody to be asked."""
+    launcher, sought = await sought_at(context, token, run)
+    if launcher is None:
+        return Finding(run, token, decide(sight))
+    host = peers.claimed_on(token)
+    if launcher.host_bound and not launcher.local and host not in {None, peers.my_host}:
+        away = replace(sight, here=False, **_fate(context, peers, run, host))
+        return Finding(run, token, decide(away), None, launcher)
+    found = await launcher.find(sought)
+    sight = replace(sight, bound=launcher.host_bound, found=found)
+    return Finding(run, token, decide(sight), found, launcher)
 
 
-def _host(run: FlowRun) -> str:
-    return (run.pid or "").rpartition(":")[0]
+async def sought_at(context: Context, token: str, run: FlowRun) -> tuple[Launcher | None, Sought]:
+    """Return the launcher that made a run's infrastructure, and what to ask it for.
+
+    The deployment tells; where it is gone or was changed meanwhile, the handle does.
+    """
+    try:
+        spec, launcher = await build(context, run, token, None)
+    except NotLaunchable:
+        owner = None if run.pid is None else context.owner_of(run.pid)
+        return owner, Sought(token, run.id, run.pid)
+    if run.pid is not None and not launcher.owns(run.pid):
+        return context.owner_of(run.pid), Sought(token, run.id, run.pid)
+    return launcher, Sought(token, run.id, run.pid, spec.settings)
 
 
-def _overdue(context: Context, peers: Peers, run: FlowRun) -> bool:
-    seen: datetime | None = peers.host_seen(_host(run)) or run.state.timestamp
+def _host_of_process(run: FlowRun) -> str | None:
+    """Return the digest of the host in a local process's handle, `<host name>:<pid>`."""
+    host, _, number = (run.pid or "").rpartition(":")
+    return host_digest(host) if number.isdigit() and "/" not in host else None
+
+
+class _Fate(TypedDict):
+    host_lives: bool
+    overdue: bool
+
+
+def _fate(context: Context, peers: Peers, run: FlowRun, host: str | None) -> _Fate:
+    """Tell whether a host lives, and whether it has been without an agent for too long."""
+    seen: datetime | None = (peers.host_seen(host) if host else None) or run.state.timestamp
     limit = timedelta(seconds=context.options.lost_after_seconds)
-    return seen is not None and context.api.now() - seen > limit
+    overdue = seen is not None and context.api.now() - seen > limit
+    return {"host_lives": host is not None and peers.host_lives(host), "overdue": overdue}

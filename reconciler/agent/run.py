@@ -15,7 +15,7 @@ from reconciler.api.runs import record_pid
 from reconciler.errors import NotFound
 from reconciler.infrastructure import Launcher
 from reconciler.infrastructure.base import NotLaunchable
-from reconciler.model.launch import Ended, Handle, LaunchSpec
+from reconciler.model.launch import Ended, Handle, LaunchSpec, Sought
 from reconciler.runtime.supervision import race
 
 
@@ -39,7 +39,8 @@ async def launch(context: Context, active: ActiveRun, checkout: Checkout | None)
     try:
         spec, launcher = await build(context, active.run, active.token, checkout)
         active.local = launcher.local
-        found = await launcher.find(active.token, active.run.id)
+        sought = Sought(active.token, active.run.id, active.run.pid, spec.settings)
+        found = await launcher.find(sought)
         if found is not None and found.started:
             handle = found.handle
         else:
@@ -62,7 +63,7 @@ async def _create_and_start(
     try:
         await _record(context, active, handle)
         if await _may_start(context, active):
-            await launcher.start(handle)
+            handle = await launcher.start(handle)
             started = True
     finally:
         if not started:
@@ -82,6 +83,7 @@ async def _create_and_start(
 async def attend(context: Context, active: ActiveRun, launcher: Launcher, handle: Handle) -> None:
     """Watch a started run until it ends, stop it where that is wished, and finish it."""
     active.local = launcher.local
+    await _record(context, active, handle)
     ended = await _watch(context, active, launcher, handle)
     if ended is None:
         return  # remote infrastructure runs on; the next agent attaches to it
@@ -103,8 +105,11 @@ async def _watch(
 
 
 async def _record(context: Context, active: ActiveRun, handle: Handle) -> None:
+    """Record a handle as soon as it is known, unless it is on record."""
+    if handle.pid in {None, active.run.pid}:
+        return
     try:
-        await record_pid(context.api, active.run.id, handle.pid)
+        await record_pid(context.api, active.run.id, handle.pid or "")
     except NotFound:
         active.stop.wish(Stop.CANCEL)  # deleted meanwhile: there is nothing left to run
     active.run = replace(active.run, pid=handle.pid)

@@ -39,12 +39,31 @@ class Handle:
     Attributes:
         token: the launch token that it was made under.
         flow_run_id: the run that it is for.
-        pid: Prefect's `infrastructure_pid` of it, in Prefect's own format for the type.
+        pid: Prefect's `infrastructure_pid` of it, in Prefect's own format for the type. None before
+            the start on a platform that gives a name only as it starts (ECS).
     """
 
     token: str
     flow_run_id: str
-    pid: str
+    pid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """A launch that is looked for.
+
+    Attributes:
+        token: the launch token.
+        flow_run_id: the run.
+        pid: the recorded `infrastructure_pid`, None if none was recorded.
+        settings: the block's settings as they are now: where to look and with which credentials.
+            None if they can't be read any more (the deployment or its block was deleted).
+    """
+
+    token: str
+    flow_run_id: str
+    pid: str | None = None
+    settings: BaseModel | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

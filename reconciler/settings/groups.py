@@ -204,6 +204,53 @@ class AgentSettings(Group):
     )
 
 
+class PlatformSettings(Group):
+    """Where the platforms of flow runs are; what is left out is looked up as their own clients do."""
+
+    docker_host: str | None = Field(
+        None,
+        validation_alias=_names("RECONCILER_DOCKER_HOST", "DOCKER_HOST"),
+        description="Address of the Docker engine, for example unix:///var/run/docker.sock.",
+    )
+    docker_cert_path: Path | None = Field(
+        None,
+        validation_alias=_names("RECONCILER_DOCKER_CERT_PATH", "DOCKER_CERT_PATH"),
+        description="Folder with ca.pem, cert.pem and key.pem for a Docker engine behind TLS.",
+    )
+    kubeconfig: str | None = Field(
+        None,
+        validation_alias=_names("RECONCILER_KUBECONFIG", "KUBECONFIG"),
+        description="Kubeconfig for blocks without cluster_config, outside of a cluster.",
+    )
+    kubernetes_cluster_uid: str | None = Field(
+        None,
+        validation_alias=_names(
+            "RECONCILER_KUBERNETES_CLUSTER_UID", "PREFECT_KUBERNETES_CLUSTER_UID"
+        ),
+        description="Identity of the cluster, where its kube-system namespace can't be read.",
+    )
+    cloud_run_endpoint: str | None = Field(
+        None,
+        validation_alias=_names("RECONCILER_CLOUD_RUN_ENDPOINT"),
+        description="Address of the Cloud Run API, for private endpoints.",
+    )
+    azure_authority: str | None = Field(
+        None,
+        validation_alias=_names("RECONCILER_AZURE_AUTHORITY", "AZURE_AUTHORITY_HOST"),
+        description="Address that issues Azure tokens, for sovereign clouds.",
+    )
+    azure_endpoint: str | None = Field(
+        None,
+        validation_alias=_names("RECONCILER_AZURE_ENDPOINT"),
+        description="Address of Azure's resource manager, for sovereign clouds.",
+    )
+    ca_file: Path | None = Field(
+        None,
+        validation_alias=_names("RECONCILER_PLATFORM_CA_FILE"),
+        description="File with the certificate authorities to trust at the platforms, in PEM form.",
+    )
+
+
 class ServiceSettings(Group):
     """The process itself."""
 
@@ -242,4 +289,5 @@ class Settings(Group):
 
     connection: ConnectionSettings = Field(default_factory=ConnectionSettings)
     agent: AgentSettings = Field(default_factory=AgentSettings)
+    platforms: PlatformSettings = Field(default_factory=PlatformSettings)
     service: ServiceSettings = Field(default_factory=ServiceSettings)

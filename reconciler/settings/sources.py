@@ -15,6 +15,7 @@ from reconciler.settings.groups import (
     AgentSettings,
     ConnectionSettings,
     Group,
+    PlatformSettings,
     ServiceSettings,
     Settings,
     state_home,
@@ -41,6 +42,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         connection=_read(ConnectionSettings, _with_profile(variables)),
         agent=_read(AgentSettings, variables, state_dir=service.state_dir / "agent"),
+        platforms=_read(PlatformSettings, variables),
         service=service,
     )
 
@@ -110,7 +112,12 @@ def _description(group: type[Group], field: str) -> str | None:
     return group.model_fields[field].description
 
 
-_GROUPS: tuple[type[Group], ...] = (ConnectionSettings, AgentSettings, ServiceSettings)
+_GROUPS: tuple[type[Group], ...] = (
+    ConnectionSettings,
+    AgentSettings,
+    PlatformSettings,
+    ServiceSettings,
+)
 
 
 def _secret_names() -> tuple[str, ...]:

@@ -76,6 +76,7 @@ class FakeLauncher:
 
     slug = "process"
     local = True
+    host_bound = True
     settings = ProcessSettings
 
     def __init__(self, host, api=None, *, kill_before=None, kill_after=None):
@@ -87,10 +88,10 @@ class FakeLauncher:
     def owns(self, pid):
         return pid.rpartition(":")[0] == self.host.name
 
-    async def find(self, token, run_id):
+    async def find(self, sought):
         await self._step("find")
-        thing = self.host.things.get(run_id)
-        if thing is None or thing.spec.token != token:
+        thing = self.host.things.get(sought.flow_run_id)
+        if thing is None or thing.spec.token != sought.token:
             return None
         return Found(self._handle(thing.spec), thing.started, thing.ended is None)
 
@@ -111,6 +112,7 @@ class FakeLauncher:
         thing.started = True
         self.host.begin(thing)
         self._maybe_die("start")
+        return handle
 
     async def ended(self, handle):
         await self._step("ended")
@@ -143,7 +145,7 @@ class FakeLauncher:
         return ()
 
     def _handle(self, spec):
-        return Handle(spec.token, spec.flow_run_id, f"{self.host.name}:{spec.token[-4:]}")
+        return Handle(spec.token, spec.flow_run_id, f"{self.host.name}:{int(spec.token[-4:], 16)}")
 
     async def _step(self, name):
         self.host.clock.activity += 1

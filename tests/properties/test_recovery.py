@@ -13,6 +13,7 @@ sights = st.builds(
     running=st.booleans(),
     claimant=st.sampled_from(Claimant),
     handled=st.booleans(),
+    bound=st.booleans(),
     here=st.booleans(),
     found=st.none() | st.builds(Found, st.just(HANDLE), st.booleans(), st.booleans()),
     leader=st.booleans(),

@@ -17,7 +17,7 @@ import anyio
 from reconciler.blocks.base import InfrastructureSettings
 from reconciler.blocks.process import ProcessSettings
 from reconciler.infrastructure.base import NotLaunchable, Surroundings
-from reconciler.infrastructure.process.logs import Logs
+from reconciler.infrastructure.base.logs import Logs
 from reconciler.infrastructure.process.processes import (
     TOKEN_VARIABLE,
     birth,
@@ -27,7 +27,7 @@ from reconciler.infrastructure.process.processes import (
 )
 from reconciler.infrastructure.process.reasons import explain
 from reconciler.infrastructure.process.records import Record, Records
-from reconciler.model.launch import Ended, Found, Handle, LaunchSpec
+from reconciler.model.launch import Ended, Found, Handle, LaunchSpec, Sought
 
 _GATE = 'read -r go && [ "$go" = go ] && exec "$@" </dev/null; exit 125'
 """What a child runs until it is told to go. When the agent dies first, the pipe closes and it ends."""
@@ -48,6 +48,7 @@ class ProcessLauncher:
 
     slug: ClassVar[str] = "process"
     local: ClassVar[bool] = True
+    host_bound = True
     settings: ClassVar[type[InfrastructureSettings]] = ProcessSettings
 
     def __init__(self, surroundings: Surroundings) -> None:
@@ -61,8 +62,9 @@ class ProcessLauncher:
         host, _, number = pid.rpartition(":")
         return host == socket.gethostname() and number.isdigit()
 
-    async def find(self, token: str, run_id: str) -> Found | None:
+    async def find(self, sought: Sought) -> Found | None:
         """Look a launch up: by its mark on disk, else among all processes of the host."""
+        token, run_id = sought.token, sought.flow_run_id
         record = self._records.read(run_id)
         if record is not None and record.token == token:
             alive = birth(record.pid) == record.birth
@@ -106,7 +108,7 @@ class ProcessLauncher:
             self._logs.follow(spec.flow_run_id)
         return _handle(record)
 
-    async def start(self, handle: Handle) -> None:
+    async def start(self, handle: Handle) -> Handle:
         """Note that the run starts, then open its gate.
 
         Raises:
@@ -124,11 +126,12 @@ class ProcessLauncher:
             raise NotLaunchable("the process ended before it was started") from None
         finally:
             os.close(gate)
+        return handle
 
     async def ended(self, handle: Handle) -> Ended:
         """Wait until the process ends, whoever its parent is."""
         record = self._records.read(handle.flow_run_id)
-        pid = int(handle.pid.rpartition(":")[2])
+        pid = _number(handle)
         with contextlib.suppress(ProcessLookupError):
             await _gone(pid, None if record is None else record.birth)
         child = self._children.get(handle.token)
@@ -139,7 +142,7 @@ class ProcessLauncher:
     async def stop(self, handle: Handle, grace: float) -> None:
         """End the whole process group, and what left it but carries the launch token."""
         record = self._records.read(handle.flow_run_id)
-        pid = int(handle.pid.rpartition(":")[2])
+        pid = _number(handle)
         born = "" if record is None else record.birth
         self._close_gate(handle.token)
         clock = self._around.clock
@@ -248,6 +251,10 @@ class ProcessLauncher:
 
 def _handle(record: Record) -> Handle:
     return Handle(record.token, record.run_id, f"{socket.gethostname()}:{record.pid}")
+
+
+def _number(handle: Handle) -> int:
+    return int((handle.pid or "").rpartition(":")[2])
 
 
 def _is_folder(path: str) -> bool:

@@ -16,7 +16,7 @@ from reconciler.infrastructure.base import NotLaunchable
 from reconciler.infrastructure.process import processes
 from reconciler.infrastructure.process.reasons import explain
 from reconciler.infrastructure.process.records import Record, Records
-from reconciler.model.launch import Handle, LaunchSpec
+from reconciler.model.launch import Handle, LaunchSpec, Sought
 from reconciler.runtime.clock import SystemClock
 
 pytestmark = pytest.mark.anyio
@@ -100,7 +100,7 @@ async def test_a_waiting_process_ends_with_its_agent(bench):
     assert ended.exit_code == 125
     assert "before it was started" in ended.reason
     assert bench.log() == ""
-    found = await bench.launcher.find(TOKEN, "run-1")
+    found = await bench.launcher.find(Sought(TOKEN, "run-1"))
     assert (found.started, found.alive) == (False, False)
     with pytest.raises(NotLaunchable, match="is gone"):
         await bench.launcher.start(handle)
@@ -118,31 +118,31 @@ async def test_a_process_that_died_at_its_gate_is_not_started(bench):
 async def test_the_next_agent_finds_a_started_process_and_sees_it_end(bench):
     handle = await bench.launch("sleep 0.3; exit 3")
     other = bench.again()
-    found = await other.find(TOKEN, "run-1")
+    found = await other.find(Sought(TOKEN, "run-1"))
     assert (found.handle, found.started, found.alive) == (handle, True, True)
     with anyio.fail_after(5):
         ended = await other.ended(handle)
     assert ended.exit_code is None
     assert "earlier agent" in ended.reason
-    assert (await other.find(TOKEN, "run-1")).alive is False
+    assert (await other.find(Sought(TOKEN, "run-1"))).alive is False
     assert (await bench.launcher.ended(handle)).exit_code == 3
     await bench.launcher.discard(handle)
-    assert await other.find(TOKEN, "run-1") is None
+    assert await other.find(Sought(TOKEN, "run-1")) is None
 
 
 async def test_a_process_is_found_by_its_token_without_a_mark(bench):
     handle = await bench.launch("sleep 5 & sleep 5")
     (bench.folder / "host" / "processes" / "run-1.json").unlink()
-    found = await bench.again().find(TOKEN, "run-1")
+    found = await bench.again().find(Sought(TOKEN, "run-1"))
     assert (found.handle.pid, found.started, found.alive) == (handle.pid, True, True)
     await bench.launcher.stop(handle, 1)
     await bench.launcher.discard(handle)
-    assert await bench.again().find(TOKEN, "run-1") is None
+    assert await bench.again().find(Sought(TOKEN, "run-1")) is None
 
 
 async def test_a_mark_of_another_launch_of_the_run_is_not_ours(bench):
     handle = await bench.launch("true")
-    assert await bench.launcher.find(TOKEN.replace("1", "2"), "run-1") is None
+    assert await bench.launcher.find(Sought(TOKEN.replace("1", "2"), "run-1")) is None
     await bench.launcher.ended(handle)
     await bench.launcher.discard(handle)
 
@@ -178,7 +178,7 @@ async def test_stopping_what_is_gone_is_fine_and_a_stranger_with_the_pid_is_left
         record = Record("run-1", TOKEN, stranger.pid, "another boot:1", started=True)
         Records(bench.folder / "host" / "processes").write(record)
         handle = Handle(TOKEN, "run-1", f"{socket.gethostname()}:{stranger.pid}")
-        found = await bench.launcher.find(TOKEN, "run-1")
+        found = await bench.launcher.find(Sought(TOKEN, "run-1"))
         assert not found.alive
         with anyio.fail_after(5):
             await bench.launcher.stop(handle, 5)

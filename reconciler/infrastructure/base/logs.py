@@ -1,19 +1,20 @@
-"""Output of local flow runs: a file for each run, its tail, and the stream of new lines."""
+"""Output of flow runs: a file for each run, its tail, and the stream of new lines."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from reconciler.infrastructure.base import Output
+from reconciler.infrastructure.base.contract import Output
 
 _TAIL_BYTES = 64 * 1024
 
 
 class Logs:
-    """The log files of one agent.
+    """The log files of one agent, kept when the infrastructure is gone.
 
-    The processes write to their files themselves: output outlives the agent, and a slow reader
-    never blocks a flow.
+    Local processes write to their files themselves (`open`): output outlives the agent, and a slow
+    reader never blocks a flow. What other platforms tell is added line by line (`add`).
     """
 
     def __init__(self, directory: Path, output: Output) -> None:
@@ -28,6 +29,15 @@ class Logs:
             self._path(run_id), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
         )
         return os.fdopen(descriptor, "ab", buffering=0)
+
+    def add(self, run_id: str, lines: Sequence[str], *, stream: bool = False) -> None:
+        """Add lines that a platform told to a run's log, and stream them if wished."""
+        if not lines:
+            return
+        with self.open(run_id) as log:
+            log.write("".join(f"{line}\n" for line in lines).encode())
+        for line in lines if stream else ():
+            self._output(run_id, line)
 
     def follow(self, run_id: str) -> None:
         """Stream what is written from now on."""

@@ -7,15 +7,28 @@ from typing import ClassVar, Protocol
 
 from reconciler.blocks.base import InfrastructureSettings
 from reconciler.errors import UserError
-from reconciler.model.launch import Ended, Found, Handle, LaunchSpec
+from reconciler.model.launch import Ended, Found, Handle, LaunchSpec, Sought
 from reconciler.runtime.clock import Clock
+from reconciler.settings import PlatformSettings
 
 Output = Callable[[str, str], None]
 """Takes (flow run id, line): where the output of flow runs goes that is to be streamed."""
 
 
 class NotLaunchable(UserError):  # noqa: N818 - it reads as the sentence it is
-    """The infrastructure can't be made as declared; the message says why, without secrets."""
+    """The infrastructure can't be made as declared; the message says why, without secrets.
+
+    The run becomes FAILED.
+    """
+
+
+class NotStarted(NotLaunchable):
+    """The platform did not give what was declared: no such image, no quota, no engine.
+
+    The run becomes CRASHED, as under Prefect's own agent (facts). Raised only where it is certain
+    that nothing was started: where that is open, a `Transient` error leaves the run claimed, and
+    the next survey looks for it under its token.
+    """
 
 
 def no_output(run_id: str, line: str) -> None:
@@ -36,6 +49,7 @@ class Surroundings:
         clock: to wait with.
         output: where streamed lines go.
         images: default image of flow runs in containers, by the server's version.
+        platforms: addresses and certificate authorities of the platforms.
     """
 
     state_dir: Path
@@ -45,6 +59,7 @@ class Surroundings:
     clock: Clock
     output: Output = no_output
     images: str = ""
+    platforms: PlatformSettings = field(default_factory=PlatformSettings)
 
 
 class Launcher(Protocol):
@@ -60,6 +75,9 @@ class Launcher(Protocol):
     """Slug of the block type, `process`."""
     local: ClassVar[bool]
     """Whether runs live on the agent's own machine: they see its files and end with it."""
+    host_bound: bool
+    """Whether only agents on the host that made it can reach the infrastructure: local processes,
+    a container engine behind a local socket."""
     settings: ClassVar[type[InfrastructureSettings]]
     """The typed model of the block's data."""
 
@@ -67,28 +85,50 @@ class Launcher(Protocol):
         """Tell from an `infrastructure_pid` whether that infrastructure can be reached from here."""
         ...
 
-    async def find(self, token: str, run_id: str) -> Found | None:
-        """Look up what was made under a token; None if nothing is known of it here."""
-        ...
+    async def find(self, sought: Sought) -> Found | None:
+        """Look up what was made under a token.
 
-    async def create(self, spec: LaunchSpec) -> Handle:
-        """Make the infrastructure, not started where the backend allows.
+        Where the platform was asked and has nothing under the token, the answer is that it was
+        never started: what is not there can't run, so it may be launched under its token. None
+        says that this can't be known here.
 
         Raises:
-            NotLaunchable: it can't be made as declared.
+            Transient: the platform doesn't answer.
         """
         ...
 
-    async def start(self, handle: Handle) -> None:
+    async def create(self, spec: LaunchSpec) -> Handle:
+        """Make the infrastructure, not started where the backend allows; else prepare all of it.
+
+        What an earlier `create` made under the token is taken over, started or not.
+
+        Raises:
+            NotLaunchable: it can't be made as declared.
+            NotStarted: the platform refuses it.
+        """
+        ...
+
+    async def start(self, handle: Handle) -> Handle:
         """Give the word to start, and remember durably, before, that it was given.
+
+        Whatever the timing, a second start under one token starts nothing twice.
+
+        Returns:
+            The handle, with the pid that the platform gave it only now.
 
         Raises:
             NotLaunchable: it is gone.
+            NotStarted: the platform refuses to start it.
+            Transient: nobody knows whether it started.
         """
         ...
 
     async def ended(self, handle: Handle) -> Ended:
-        """Wait for the end. Cancelling the wait leaves the infrastructure alone."""
+        """Wait for the end. Cancelling the wait leaves the infrastructure alone.
+
+        A start that takes longer than the block's time-out is an end too: the launcher stops what
+        it started, and gives that as the reason.
+        """
         ...
 
     async def stop(self, handle: Handle, grace: float) -> None:

@@ -1,0 +1,12 @@
+"""What all infrastructure types share: the contract of a launcher, and small parts to keep it with."""
+
+from reconciler.infrastructure.base.contract import (
+    Launcher,
+    NotLaunchable,
+    NotStarted,
+    Output,
+    Surroundings,
+    no_output,
+)
+
+__all__ = ["Launcher", "NotLaunchable", "NotStarted", "Output", "Surroundings", "no_output"]
