@@ -57,7 +57,8 @@ check: lint test-bed ## what CI runs: lint, then all tests with coverage
 requirements: $(VENV)/.dev ## compile the pinned requirement files anew
 	cd requirements && for major in 2 3; do $(COMPILE) prefect$$major.in -o prefect$$major.txt; done
 	cd requirements && $(COMPILE) build.in -o build.txt
-	cd requirements && $(COMPILE) ../pyproject.toml --extra server --extra dev -c build.txt -o dev.txt
+	cd requirements && $(COMPILE) ../pyproject.toml --all-extras -c build.txt -o dev.txt
+	cd requirements && $(COMPILE) ../pyproject.toml --extra all -c dev.txt -o all.txt
 	cd requirements && $(COMPILE) ../pyproject.toml --extra server -c dev.txt -o server.txt
 	cd requirements && $(COMPILE) ../pyproject.toml -c dev.txt -o base.txt
 
