@@ -21,7 +21,7 @@ define install
 endef
 PROJECT := --no-deps --no-build-isolation -e .
 
-.PHONY: help up test test-unit test-bed lint format check requirements clean
+.PHONY: help up test test-unit test-bed matrix lint format check requirements clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,11 @@ test-unit: $(VENV)/.dev ## the fast tests, no servers (below 30 s)
 
 test-bed: $(VENV)/.dev
 	@$(PY) -m tests.testbed.environments
+
+matrix: $(VENV)/.dev test-bed ## every infrastructure type through every ending, as a table in docs/
+	@mkdir -p build docs/infrastructure
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --junitxml build/matrix.xml $(PYTEST_ARGS) tests/contract/test_matrix.py; \
+	  $(PY) -m tests.contract.table build/matrix.xml docs/infrastructure/matrix.md
 
 lint: $(VENV)/.dev ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

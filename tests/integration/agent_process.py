@@ -16,7 +16,7 @@ from reconciler.agent.options import AgentOptions, connection_environment
 from reconciler.api.connect import connect
 from reconciler.infrastructure import Surroundings, launchers
 from reconciler.runtime.clock import SystemClock
-from reconciler.settings import ConnectionSettings, flow_run_environment
+from reconciler.settings import ConnectionSettings, PlatformSettings, flow_run_environment
 
 
 async def main(wanted):
@@ -29,6 +29,7 @@ async def main(wanted):
         python=wanted["python"],
         clock=clock,
         output=lambda run_id, line: print("|", line, flush=True),
+        platforms=PlatformSettings.model_validate(wanted["platforms"]),
     )
     # Flow runs go to the server itself: a fault proxy is for the agent only.
     to_server = ConnectionSettings.to(wanted["server"])

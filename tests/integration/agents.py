@@ -12,12 +12,11 @@ from pathlib import Path
 from tests.testbed import seed
 from tests.testbed.environments import ROOT
 
-PROCESS_FIELDS = {
-    "title": "Process",
+FIELDS = {
+    "title": "Infrastructure",
     "type": "object",
     "properties": {},
     "secret_fields": [],
-    "block_type_slug": "process",
     "block_schema_references": {},
 }
 
@@ -43,7 +42,9 @@ for attempt in range(50):
 class AgentProcess:
     """An agent in a process of its own, with its events."""
 
-    def __init__(self, server, folder: Path, name="one", url=None, **options):
+    def __init__(
+        self, server, folder: Path, name="one", url=None, *, platforms=None, env=None, **options
+    ):
         self.folder = folder
         fast = {"poll_seconds": 0.3, "heartbeat_seconds": 1, "grace_seconds": 5}
         wanted = {
@@ -53,11 +54,15 @@ class AgentProcess:
             "name": name,
             "python": str(server.python),
             "options": fast | options,
+            "platforms": platforms or {},
         }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.agent_process", json.dumps(wanted)],
             cwd=ROOT,
-            env={k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "RECONC"))},
+            env={
+                **{k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "RECONC"))},
+                **(env or {}),
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -101,17 +106,22 @@ class AgentProcess:
 
 def process_block(client, name="local", **data):
     """Create a `process` block document on either version."""
-    found = client.get("/block_types/slug/process")
+    return infrastructure_block(client, "process", name, {"type": "process", **data})
+
+
+def infrastructure_block(client, slug, name, data):
+    """Create a block document of an infrastructure type on either version; return its id."""
+    found = client.get(f"/block_types/slug/{slug}")
     if found.is_success:
         type_id = found.json()["id"]
     else:
-        body = {"name": "Process", "slug": "process"}
+        body = {"name": slug.replace("-", " ").title(), "slug": slug}
         type_id = seed.request(client, "POST", "/block_types/", body)["id"]
     body = {
         "name": name,
-        "data": {"type": "process", **data},
+        "data": data,
         "block_type_id": type_id,
-        "block_schema_id": seed.block_schema(client, type_id, PROCESS_FIELDS),
+        "block_schema_id": seed.block_schema(client, type_id, {**FIELDS, "block_type_slug": slug}),
     }
     return seed.request(client, "POST", "/block_documents/", body)["id"]
 

@@ -1,0 +1,6 @@
+"""The platforms of the matrix, one for each infrastructure type."""
+
+from tests.contract.platform import Platform
+from tests.contract.platforms.process import ProcessPlatform
+
+PLATFORMS: tuple[type[Platform], ...] = (ProcessPlatform,)
