@@ -16,7 +16,7 @@ Cloud Run and Azure: a server that follows the documented API, with real contain
 if there was exactly one execution, the right final state with its reason, and nothing was left on
 the platform. Written by `make matrix`.
 """
-_GOOD, _BAD, _NONE = "✓", "✗", "–"
+_GOOD, _BAD, _NONE = "✓", "✗", "·"
 _CASE = re.compile(r"^test_(?P<name>\w+)\[(?P<ids>.+)\]$")
 
 
