@@ -4,6 +4,7 @@ import pytest
 
 from tests.testbed.fixtures import (  # noqa: F401 - fixtures become known by their import here
     USES_SERVER,
+    dockerd,
     fresh_server,
     prefect2,
     prefect2_server,

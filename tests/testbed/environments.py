@@ -52,13 +52,13 @@ def _install(folder: Path, requirements: Path) -> None:
     _run([sys.executable, "-m", "venv", str(folder)])
     python = str(folder / "bin" / "python")
     hashed = ["--quiet", "--no-deps", "--require-hashes", "-r", str(requirements)]
-    uv = _uv()
+    uv = uv_command()
     if uv and _runs([uv, "pip", "install", "--python", python, *hashed]):
         return
     _run([python, "-m", "pip", "install", "--no-input", *hashed])
 
 
-def _uv() -> str | None:
+def uv_command() -> str | None:
     beside = Path(sys.executable).with_name("uv")
     return str(beside) if beside.is_file() else shutil.which("uv")
 

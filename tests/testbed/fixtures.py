@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.testbed.dockerd import Dockerd, shared
 from tests.testbed.fault import FaultProxy
 from tests.testbed.prefect import LABELS, PrefectServer
 
@@ -70,6 +71,13 @@ def proxied(server: PrefectServer) -> Iterator[FaultProxy]:
     """A fault proxy in front of `server`; healthy until told otherwise."""
     with FaultProxy(server.url) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def dockerd() -> Iterator[Dockerd]:
+    """A Docker engine, shared by all that this process tests; names of containers may be taken."""
+    with shared() as engine:
+        yield engine
 
 
 def _clean(request: pytest.FixtureRequest, major: int) -> PrefectServer:
