@@ -33,6 +33,8 @@ _GATE = 'read -r go && [ "$go" = go ] && exec "$@" </dev/null; exit 125'
 """What a child runs until it is told to go. When the agent dies first, the pipe closes and it ends."""
 _POLL = 0.1
 _KEEP_MARKS = 86_400.0
+"""Seconds. A claim that came too late leaves a mark as well: 'never started'."""
+_SWEEP_EVERY = 3600.0
 
 
 @dataclass(slots=True)
@@ -178,10 +180,14 @@ class ProcessLauncher:
 
     async def watch(self) -> None:
         """Pass streamed output on. The ends of processes come from the kernel by themselves."""
-        self._sweep()
+        clock = self._around.clock
+        swept = None
         while True:
+            if swept is None or clock.monotonic() - swept > _SWEEP_EVERY:
+                self._sweep()
+                swept = clock.monotonic()
             self._logs.pass_on()
-            await self._around.clock.sleep(_POLL * 5)
+            await clock.sleep(_POLL * 5)
 
     async def preflight(self, settings: InfrastructureSettings, api_url: str) -> tuple[str, ...]:  # noqa: ARG002
         """Say what is missing on this machine."""
