@@ -10,13 +10,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 import anyio
 
 from reconciler.blocks.base import InfrastructureSettings
 from reconciler.blocks.process import ProcessSettings
-from reconciler.infrastructure.base import NotLaunchable, Surroundings
+from reconciler.errors import Transient
+from reconciler.infrastructure.base import NotLaunchable, NotStarted, Surroundings
 from reconciler.infrastructure.base.logs import Logs
 from reconciler.infrastructure.process.processes import (
     TOKEN_VARIABLE,
@@ -58,6 +59,7 @@ class ProcessLauncher:
         self._records = Records(surroundings.host_dir / "processes")
         self._logs = Logs(surroundings.state_dir / "runs", surroundings.output)
         self._children: dict[str, _Child] = {}
+        self._died_waiting: set[str] = set()
 
     def owns(self, pid: str) -> bool:
         """Tell whether a pid, `<hostname>:<pid>` as Prefect writes it, is of this host."""
@@ -114,7 +116,10 @@ class ProcessLauncher:
         """Note that the run starts, then open its gate.
 
         Raises:
-            NotLaunchable: the process is gone, or is not ours to start.
+            NotLaunchable: the process is not ours to start.
+            Transient: it was killed while it waited. It did nothing yet, so the next survey makes
+                another one.
+            NotStarted: that happened to the second one, too.
         """
         record = self._records.read(handle.flow_run_id)
         child = self._children.get(handle.token)
@@ -125,10 +130,20 @@ class ProcessLauncher:
         try:
             os.write(gate, b"go\n")
         except BrokenPipeError:
-            raise NotLaunchable("the process ended before it was started") from None
+            self._records.write(record)
+            await self._report_death(child, handle.token)
         finally:
             os.close(gate)
         return handle
+
+    async def _report_death(self, child: _Child, token: str) -> NoReturn:
+        code = await anyio.to_thread.run_sync(child.process.wait)
+        message = f"the process ended before it was started: {explain(code)}"
+        if token in self._died_waiting:
+            self._died_waiting.discard(token)
+            raise NotStarted(message) from None
+        self._died_waiting.add(token)
+        raise Transient(message) from None
 
     async def ended(self, handle: Handle) -> Ended:
         """Wait until the process ends, whoever its parent is."""

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import uuid
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,11 +14,14 @@ from tests.contract.platform import FLOW, AgentPlace, Does
 
 
 class ProcessPlatform:
-    """This machine."""
+    """This machine; other test processes may use it at the same time."""
 
     slug = "process"
     can = frozenset({Does.SUCCESS, Does.EXIT_3, Does.SLOW})
     handle_before_start = True
+
+    def __init__(self) -> None:
+        self._name = str(uuid.uuid4())
 
     def __enter__(self) -> Self:
         return self
@@ -32,32 +36,31 @@ class ProcessPlatform:
         return {
             "type": "process",
             "command": [sys.executable, "-I", "-S", "-c", FLOW],
-            "env": env,
+            "env": {**env, "MATRIX": self._name},
             "stream_output": False,
         }
 
     def kill(self, run_id: str) -> None:
-        for process in _ours():
+        for process in self._ours():
             if process.environ().get("PREFECT__FLOW_RUN_ID") == run_id:
                 os.kill(process.pid, signal.SIGKILL)
 
     def leftovers(self) -> list[str]:
-        return [f"process {process.pid}" for process in _ours()]
+        return [f"process {process.pid}" for process in self._ours()]
 
     def clear(self) -> None:
-        for process in _ours():
+        for process in self._ours():
             process.kill()
 
-
-def _ours() -> list[psutil.Process]:
-    """List processes of launches that run FLOW."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            env = process.environ()
-            alive = process.status() != psutil.STATUS_ZOMBIE
-            if alive and TOKEN_VARIABLE in env and "NOTEBOOK_URL" in env:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
+    def _ours(self) -> list[psutil.Process]:
+        """List processes of launches that were made here."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                env = process.environ()
+                alive = process.status() != psutil.STATUS_ZOMBIE
+                if alive and TOKEN_VARIABLE in env and env.get("MATRIX") == self._name:
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return found
