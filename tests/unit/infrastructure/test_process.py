@@ -271,7 +271,7 @@ async def test_output_is_streamed_by_lines_and_only_where_the_block_says_so(benc
     async with anyio.create_task_group() as group:
         group.start_soon(bench.launcher.watch)
         quiet = await bench.launch(
-            "echo quiet", run="q", token=TOKEN[:-1] + "2", stream_output=False
+            "echo quiet", run="q", token=TOKEN.replace("8111", "8222"), stream_output=False
         )
         handle = await bench.launch("echo one; printf tw; sleep 0.1; echo o; printf end")
         await bench.launcher.ended(handle)
