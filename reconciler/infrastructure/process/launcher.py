@@ -134,6 +134,7 @@ class ProcessLauncher:
             await self._report_death(child, handle.token)
         finally:
             os.close(gate)
+        self._died_waiting.discard(handle.token)
         return handle
 
     async def _report_death(self, child: _Child, token: str) -> NoReturn:
