@@ -6,6 +6,7 @@ everything is read once and counted.
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +28,10 @@ class RunCounts:
 
     Attributes:
         active: pending, running or cancelling.
-        others: ended ones, and such as wait for a deployment that no longer uses the document.
+        others: ended ones, and such as wait for a deployment that no longer uses the document. Runs
+            that never began and whose deployment is gone are none: no agent can start them, and
+            Prefect's scheduler leaves such where it inserts while a deployment is deleted (seen on
+            2.20.26).
     """
 
     active: int = 0
@@ -53,23 +57,27 @@ class BlockUsage:
 
 async def block_usage(api: Api) -> BlockUsage:
     """Read who uses which block document."""
-    deployments = await _deployments(api)
-    runs, all_runs = await _runs(api, deployments)
+    deployments, existing = await _deployments(api)
+    runs, all_runs = await _runs(api, deployments, existing)
     return BlockUsage(deployments, await _parents(api), runs, all_runs)
 
 
-async def _deployments(api: Api) -> dict[str, dict[str, str]]:
+async def _deployments(api: Api) -> tuple[dict[str, dict[str, str]], set[str]]:
+    """Return the users of each document, and the ids of all deployments."""
     users: dict[str, list[Mapping[str, Any]]] = {}
+    existing: set[str] = set()
     async for page in pages(api):
         for row in page:
+            existing.add(row["id"])
             used = {row.get("infrastructure_document_id"), row.get("storage_document_id")}
             for id_ in used - {None}:
                 users.setdefault(str(id_), []).append(row)
     flows = await flow_names(api, (row["flow_id"] for rows in users.values() for row in rows))
-    return {
+    named = {
         id_: {row["id"]: f"{flows.get(row['flow_id'], '?')}/{row['name']}" for row in rows}
         for id_, rows in users.items()
     }
+    return named, existing
 
 
 async def _parents(api: Api) -> dict[str, dict[str, str]]:
@@ -82,20 +90,25 @@ async def _parents(api: Api) -> dict[str, dict[str, str]]:
 
 
 async def _runs(
-    api: Api, deployments: Mapping[str, Mapping[str, str]]
+    api: Api, deployments: Mapping[str, Mapping[str, str]], existing: AbstractSet[str]
 ) -> tuple[dict[str, RunCounts], bool]:
     counts: dict[str, RunCounts] = {}
     seen = 0
     async for page in api.pages("/flow_runs/filter", {"sort": "ID_DESC"}, size=_PAGE):
         for row in page:
             id_ = row.get("infrastructure_document_id")
-            if id_ is not None:
+            if id_ is not None and not _abandoned(row, existing):
                 users = deployments.get(id_, {})
                 _count(counts.setdefault(id_, RunCounts()), row, users)
         seen += len(page)
         if seen >= MOST_RUNS:
             return counts, False
     return counts, True
+
+
+def _abandoned(row: Mapping[str, Any], existing: AbstractSet[str]) -> bool:
+    waits = row.get("state_type") == _WAITING and not row.get("run_count")
+    return waits and row.get("deployment_id") not in existing
 
 
 def _count(counts: RunCounts, row: Mapping[str, Any], users: Mapping[str, str]) -> None:

@@ -4,7 +4,10 @@ import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import anyio
+
 from reconciler.api.connect import connect
+from reconciler.errors import AnswerLost
 from reconciler.kinds.base import Session
 from reconciler.kinds.deployment import Deployment
 from reconciler.model.desired import Document
@@ -36,6 +39,11 @@ class RecordingApi:
     async def post_status(self, path, body=None, **options):
         if not path.endswith(("/filter", "/count")):
             self.writes.append(f"POST {path}")
+        for _ in range(8):
+            try:
+                return await self._api.post_status(path, body, **options)
+            except AnswerLost:  # a SQLite server under concurrent writes, which rolled it back
+                await anyio.sleep(0.25)
         return await self._api.post_status(path, body, **options)
 
     async def patch(self, path, body):

@@ -26,6 +26,7 @@ from tests.testbed.environments import cache_folder, locked
 
 _PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin:/usr/local/sbin"
 _START_SECONDS = 90.0
+_STOP_SECONDS = 20.0
 _PLACES = 64
 
 
@@ -111,11 +112,13 @@ class Dockerd:
                 self.clear()
                 links += [f"br-{one[:12]}" for one in self.docker("network", "ls", "-q").split()]
         self.stop()
-        _end_helpers(self.folder)
         for link in links:
             _quiet(["ip", "link", "delete", link])
-        _unmount(self.folder)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        end = time.monotonic() + _STOP_SECONDS
+        while self.folder.exists() and time.monotonic() < end:
+            _end_helpers(self.folder)
+            _unmount(self.folder)
+            shutil.rmtree(self.folder, ignore_errors=True)  # helpers that die may still write there
         if self._claim is not None:
             self._claim.close()
 

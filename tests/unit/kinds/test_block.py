@@ -274,8 +274,9 @@ async def test_what_is_gone_is_none_and_deleting_it_is_fine(server):
         assert not (await KIND.evidence(session, live.key, live.id)).present
 
 
-def run(document, state="COMPLETED", deployment=None):
+def run(document, state="COMPLETED", deployment=None, run_count=0):
     return {
+        "run_count": run_count,
         "infrastructure_document_id": document,
         "state_type": state,
         "deployment_id": deployment,
@@ -313,6 +314,18 @@ async def test_evidence_counts_history_and_leaves_out_what_goes_with_its_deploym
     assert found.takes == {"d1": "deletes deployment/etl/d1", "d2": "deletes deployment/etl/d2"}
     assert found.cascades == ("deletes the history of 4 flow runs",)
     assert found.active_runs == 1
+
+
+async def test_runs_that_never_began_and_whose_deployment_is_gone_are_no_history(server):
+    document = server.add_document("thing", "x", {})["id"]
+    server.runs = [run(document, "SCHEDULED", "gone"), run(document, "SCHEDULED", None)]
+    async with session_on(server) as session:
+        found = await KIND.evidence(session, Key.of("block", "thing", "x"), document)
+    assert found.cascades == ()
+    server.runs.append(run(document, "SCHEDULED", "gone", run_count=1))  # awaits its retry
+    async with session_on(server) as session:
+        found = await KIND.evidence(session, Key.of("block", "thing", "x"), document)
+    assert found.cascades == ("deletes the history of 1 flow run",)
 
 
 async def test_evidence_of_several_deletes_reads_the_server_once(server):
