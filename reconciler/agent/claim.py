@@ -1,4 +1,4 @@
-"""Claiming a run: one proposal of PENDING under our own transition id, and its confirmation."""
+"""Claiming a run: one proposal of PENDING under our own transition id, and whether it holds."""
 
 from enum import Enum
 
@@ -44,26 +44,37 @@ def judge(verdict: Verdict, token: str) -> Claim:
     return Claim.OTHERS
 
 
-async def confirm(api: Api, run_id: str, token: str) -> bool:
-    """Tell, directly before a start, whether the claim stands and was a fair one.
+async def fair(api: Api, run_id: str, token: str) -> bool:
+    """Tell whether our claim was a fair one; an unfair one is given back at once.
 
-    It reads the run's states rather than proposing PENDING again. A proposal would revive a run
-    that ended meanwhile, since orchestration lets one leave a final state (2.20.26, 3.8.8: read).
-    For the same reason a claim that came late, after another agent had run the whole flow, was
-    accepted too. So a fair claim follows a SCHEDULED state; any other gets back what it replaced.
+    Orchestration lets a claim that comes late leave a final state (2.20.26, 3.8.8: read), and a
+    server whose proposals overlap accepts two claims of one waiting run (prefect#8880). So a fair
+    claim follows a SCHEDULED state; any other gives back what it replaced, before anything is made
+    or recorded under it. Of two overlapping claims the earlier one, given back, then stands in the
+    history twice: it is fair by what preceded all claims, since its rival withdrew.
     """
     states = await history(api, run_id)
-    run = await read_run(api, run_id)
-    if run is None or run.state.type != "PENDING" or run.state.transition_id != token:
-        return False
     # A state's timestamp is when its proposal arrived, not when it was accepted: on a busy server a
     # claim can be older than what it replaced (tried). So ours is taken out by its id, not by order.
     others = [state for state in states if state.transition_id != token]
+    if len(states) - len(others) > 1:
+        others = [state for state in others if state.type != "PENDING"]
     before = others[-1] if others else None
     if before is None or before.type == "SCHEDULED":
         return True
-    await propose(api, run_id, before, force=True)
+    if await holds(api, run_id, token):
+        await propose(api, run_id, before, force=True)
     return False
+
+
+async def holds(api: Api, run_id: str, token: str) -> bool:
+    """Tell whether a claim stands.
+
+    It reads the run rather than proposing PENDING again: that would revive a run which ended
+    meanwhile, since orchestration lets one leave a final state.
+    """
+    run = await read_run(api, run_id)
+    return run is not None and run.state.type == "PENDING" and run.state.transition_id == token
 
 
 async def launch_token(api: Api, run_id: str) -> str | None:

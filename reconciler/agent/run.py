@@ -5,7 +5,7 @@ from functools import partial
 
 import anyio
 
-from reconciler.agent.claim import Claim, claim, confirm
+from reconciler.agent.claim import Claim, claim, fair, holds
 from reconciler.agent.code import Checkout
 from reconciler.agent.context import ActiveRun, Context, Stop
 from reconciler.agent.finish import back_to_queue, fail, finish
@@ -22,16 +22,17 @@ from reconciler.runtime.supervision import race
 async def run_flow(context: Context, active: ActiveRun) -> None:
     """Take a due run from its claim to its end; another agent's claim ends the story at once."""
     checkout = await context.code.take(active.run.id)
-    if await claim(context.api, active.run.id, active.token, _message(context, checkout)) is (
-        Claim.OURS
-    ):
+    message = _message(context, checkout)
+    answer = await claim(context.api, active.run.id, active.token, message)
+    if answer is Claim.OURS and await fair(context.api, active.run.id, active.token):
         context.tell(Happening.CLAIMED, active.run, f"Claimed flow run {active.run.name}")
         await launch(context, active, checkout)
 
 
 async def relaunch(context: Context, active: ActiveRun) -> None:
     """Launch a run that an agent claimed and did not start."""
-    await launch(context, active, await context.code.take(active.run.id))
+    if await fair(context.api, active.run.id, active.token):
+        await launch(context, active, await context.code.take(active.run.id))
 
 
 async def launch(context: Context, active: ActiveRun, checkout: Checkout | None) -> None:
@@ -121,7 +122,7 @@ async def _may_start(context: Context, active: ActiveRun) -> bool:
     The check of our presence comes last and takes no time: under the name that we had at the claim,
     and with a fresh heartbeat, nobody can have taken the run over, however long the question took.
     """
-    still = await confirm(context.api, active.run.id, active.token)
+    still = await holds(context.api, active.run.id, active.token)
     if not context.presence.fresh:
         await context.presence.beat()
     return (

@@ -37,6 +37,11 @@ class Host:
         self.stopped: list[str] = []
         self.group = None
 
+    def thing_of(self, run_id):
+        """Return the infrastructure of a run that was launched once."""
+        [thing] = [one for one in self.things.values() if one.spec.flow_run_id == run_id]
+        return thing
+
     def begin(self, thing):
         run_id = thing.spec.flow_run_id
         self.executions.append(run_id)
@@ -90,8 +95,8 @@ class FakeLauncher:
 
     async def find(self, sought):
         await self._step("find")
-        thing = self.host.things.get(sought.flow_run_id)
-        if thing is None or thing.spec.token != sought.token:
+        thing = self.host.things.get(sought.token)
+        if thing is None:
             return None
         return Found(self._handle(thing.spec), thing.started, thing.ended is None)
 
@@ -100,13 +105,13 @@ class FakeLauncher:
         if self.refuse:
             raise NotLaunchable(self.refuse)
         self.specs.append(spec)
-        self.host.things[spec.flow_run_id] = Thing(spec, self)
+        self.host.things[spec.token] = Thing(spec, self)
         self._maybe_die("create")
         return self._handle(spec)
 
     async def start(self, handle):
         await self._step("start")
-        thing = self.host.things[handle.flow_run_id]
+        thing = self.host.things[handle.token]
         if thing.owner is not self or thing.ended:
             raise NotLaunchable("not ours to start")
         thing.started = True
@@ -116,23 +121,23 @@ class FakeLauncher:
 
     async def ended(self, handle):
         await self._step("ended")
-        thing = self.host.things[handle.flow_run_id]
+        thing = self.host.things[handle.token]
         await thing.over.wait()
         self._maybe_die("ended")
         return thing.ended
 
     async def stop(self, handle, grace):
         await self._step("stop")
-        thing = self.host.things[handle.flow_run_id]
+        thing = self.host.things[handle.token]
         self.host.stopped.append(handle.flow_run_id)
         self.host.end(thing, -15, "it was stopped")
         self._maybe_die("stop")
 
     async def discard(self, handle):
         await self._step("discard")
-        thing = self.host.things.get(handle.flow_run_id)
+        thing = self.host.things.get(handle.token)
         if thing is not None and thing.started:
-            del self.host.things[handle.flow_run_id]
+            del self.host.things[handle.token]
         self._maybe_die("discard")
 
     async def logs(self, run_id, lines):

@@ -186,7 +186,15 @@ def test_two_agents_on_a_hundred_runs_make_a_hundred_executions(bench, tmp_path)
     # As in service: with a heartbeat of one second a busy SQLite server lets nobody be fresh.
     how = {"limit": 4, "heartbeat_seconds": 10, "poll_seconds": 2}
     with bench.agent("one", **how) as one, bench.agent("two", **how) as two:
-        seed.wait_until(lambda: len(executions(tmp_path)) >= 100, seconds=400)
+        try:
+            seed.wait_until(lambda: len(executions(tmp_path)) >= 100, seconds=400)
+        except TimeoutError:
+            waiting = set(runs) - set(executions(tmp_path))
+            told = [
+                line for a in (one, two) for line in a.events if any(r in line for r in waiting)
+            ]
+            states = [bench.client.get(f"/flow_runs/{run}").json()["state"] for run in waiting]
+            pytest.fail(f"{len(waiting)} runs were not executed: {states[:5]}\n" + "\n".join(told))
         for run in runs:
             assert bench.wait(run)["state_type"] == "COMPLETED"
         started = [sum(e.startswith("started") for e in agent.events) for agent in (one, two)]

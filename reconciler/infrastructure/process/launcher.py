@@ -69,8 +69,8 @@ class ProcessLauncher:
     async def find(self, sought: Sought) -> Found | None:
         """Look a launch up: by its mark on disk, else among all processes of the host."""
         token, run_id = sought.token, sought.flow_run_id
-        record = self._records.read(run_id)
-        if record is not None and record.token == token:
+        record = self._records.read(token)
+        if record is not None:
             alive = birth(record.pid) == record.birth
             return Found(_handle(record), started=record.started, alive=alive)
         leader = leader_of(token)
@@ -121,9 +121,9 @@ class ProcessLauncher:
                 another one.
             NotStarted: that happened to the second one, too.
         """
-        record = self._records.read(handle.flow_run_id)
+        record = self._records.read(handle.token)
         child = self._children.get(handle.token)
-        if record is None or record.token != handle.token or child is None or child.gate is None:
+        if record is None or child is None or child.gate is None:
             raise NotLaunchable("the waiting process was made by an agent that is gone")
         self._records.write(replace(record, started=True))
         gate, child.gate = child.gate, None
@@ -148,7 +148,7 @@ class ProcessLauncher:
 
     async def ended(self, handle: Handle) -> Ended:
         """Wait until the process ends, whoever its parent is."""
-        record = self._records.read(handle.flow_run_id)
+        record = self._records.read(handle.token)
         pid = _number(handle)
         with contextlib.suppress(ProcessLookupError):
             await _gone(pid, None if record is None else record.birth)
@@ -159,7 +159,7 @@ class ProcessLauncher:
 
     async def stop(self, handle: Handle, grace: float) -> None:
         """End the whole process group, and what left it but carries the launch token."""
-        record = self._records.read(handle.flow_run_id)
+        record = self._records.read(handle.token)
         pid = _number(handle)
         born = "" if record is None else record.birth
         self._close_gate(handle.token)
@@ -183,11 +183,11 @@ class ProcessLauncher:
         child = self._children.pop(handle.token, None)
         if child is not None:
             await anyio.to_thread.run_sync(child.process.wait)
-        record = self._records.read(handle.flow_run_id)
-        if record is not None and record.token == handle.token:
+        record = self._records.read(handle.token)
+        if record is not None:
             await anyio.to_thread.run_sync(_remove, record.folder)
             if record.started:
-                self._records.remove(handle.flow_run_id)
+                self._records.remove(handle.token)
         self._logs.forget(handle.flow_run_id)
 
     async def logs(self, run_id: str, lines: int) -> tuple[str, ...]:
@@ -268,7 +268,7 @@ class ProcessLauncher:
         for record in self._records.older_than(_KEEP_MARKS, self._around.clock.now().timestamp()):
             if birth(record.pid) != record.birth:
                 _remove(record.folder)
-                self._records.remove(record.run_id)
+                self._records.remove(record.token)
 
 
 def _handle(record: Record) -> Handle:

@@ -33,7 +33,7 @@ class Record:
 
 
 class Records:
-    """The marks of one host and user, a file for each flow run."""
+    """The marks of one host and user, a file for each launch."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -41,7 +41,7 @@ class Records:
     def write(self, record: Record) -> None:
         """Write a mark, durably and whole or not at all."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._path(record.run_id)
+        path = self._path(record.token)
         draft = path.with_suffix(f".{os.getpid()}.draft")
         with draft.open("w", encoding="utf-8") as file:
             json.dump(asdict(record), file)
@@ -49,13 +49,13 @@ class Records:
             os.fsync(file.fileno())
         draft.replace(path)
 
-    def read(self, run_id: str) -> Record | None:
-        """Read the mark of a run; None if there is none that can be read."""
-        return self._load(self._path(run_id))
+    def read(self, token: str) -> Record | None:
+        """Read the mark of a launch; None if there is none that can be read."""
+        return self._load(self._path(token))
 
-    def remove(self, run_id: str) -> None:
-        """Remove the mark of a run."""
-        self._path(run_id).unlink(missing_ok=True)
+    def remove(self, token: str) -> None:
+        """Remove the mark of a launch."""
+        self._path(token).unlink(missing_ok=True)
 
     def older_than(self, seconds: float, now: float) -> Iterator[Record]:
         """Yield the marks that were written more than so many seconds before `now` (Unix time)."""
@@ -64,8 +64,8 @@ class Records:
             if record is not None and now - path.stat().st_mtime > seconds:
                 yield record
 
-    def _path(self, run_id: str) -> Path:
-        return self._directory / f"{run_id}.json"
+    def _path(self, token: str) -> Path:
+        return self._directory / f"{token}.json"
 
     @staticmethod
     def _load(path: Path) -> Record | None:

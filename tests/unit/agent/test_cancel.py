@@ -71,7 +71,7 @@ async def test_what_outlives_a_process_that_ended_before_its_cancel_was_seen_is_
 
         agent.launcher.stop = stop
         ask(w, run, OURS)
-        w.host.end(w.host.things[run], 0, "it ended")
+        w.host.end(w.host.thing_of(run), 0, "it ended")
         await w.pass_time(1)
         assert states == ["CANCELLING"]
         assert w.server.kind(run) == "CANCELLED"

@@ -153,7 +153,7 @@ async def test_a_running_run_is_watched_again_after_a_restart_and_finished(tmp_p
         second = w.agent()
         await w.pass_time(4)
         assert any("watch it again" in text for text in second.texts())
-        w.host.end(w.host.things[run], None, "it was killed")
+        w.host.end(w.host.thing_of(run), None, "it was killed")
         await w.pass_time(2)
         assert w.server.kind(run) == "CRASHED"
         assert "it was killed" in w.server.state(run)["message"]
@@ -167,7 +167,7 @@ async def test_a_run_that_ended_while_no_agent_looked_gets_its_end(tmp_path):
         w.agent()
         await w.pass_time(4)
         w.members[0].kill()
-        w.host.end(w.host.things[run], None, "it was killed")
+        w.host.end(w.host.thing_of(run), None, "it was killed")
         w.agent()
         await w.pass_time(2)
         assert w.server.kind(run) == "CRASHED"

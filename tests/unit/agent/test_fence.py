@@ -12,7 +12,7 @@ def between_record_and_start(agent, act):
     done = []
 
     def hook(method, path):
-        if path == "/flow_run_states/" and not done:
+        if (method, path[:11]) == ("GET", "/flow_runs/") and not done:
             done.append(True)
             act()
 
@@ -164,3 +164,24 @@ async def test_a_claim_accepted_over_another_gives_it_back(tmp_path, theirs):
         assert w.host.executions == []
         assert w.server.kind(run) == theirs
         assert w.server.state(run)["state_details"]["transition_id"] == other
+
+
+async def test_two_claims_that_the_server_both_accepted_end_in_one_execution(tmp_path):
+    """A server whose proposals overlap lets the second claim replace the first (Prefect #8880)."""
+    async with world(tmp_path) as w:
+        run = w.server.schedule()
+        refusal, over = w.server._refusal, []
+
+        def overlapping(now, new):
+            if (now, new) == ("PENDING", "PENDING") and not over:
+                over.append(True)
+                return None
+            return refusal(now, new)
+
+        w.server._refusal = overlapping
+        w.agent()
+        w.agent()
+        await w.pass_time(120)
+        assert over, "no claim came over another one"
+        assert w.host.executions == [run]
+        assert w.server.kind(run) == "COMPLETED"

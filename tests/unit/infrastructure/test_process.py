@@ -142,7 +142,7 @@ async def test_the_next_agent_finds_a_started_process_and_sees_it_end(bench):
 
 async def test_a_process_is_found_by_its_token_without_a_mark(bench):
     handle = await bench.launch("sleep 5 & sleep 5")
-    (bench.folder / "host" / "processes" / "run-1.json").unlink()
+    (bench.folder / "host" / "processes" / f"{TOKEN}.json").unlink()
     found = await bench.again().find(Sought(TOKEN, "run-1"))
     assert (found.handle.pid, found.started, found.alive) == (handle.pid, True, True)
     await bench.launcher.stop(handle, 1)
@@ -296,9 +296,9 @@ async def test_marks_and_folders_that_nobody_removed_go_after_a_day(bench, tmp_p
     folder = tmp_path / "old"
     folder.mkdir()
     born = processes.birth(os.getpid())
-    records.write(Record("dead", TOKEN, 2**22 - 1, "x", folder=str(folder)))
-    records.write(Record("alive", TOKEN, os.getpid(), born))
-    records.write(Record("new", TOKEN, 2**22 - 1, "x"))
+    records.write(Record("run", "dead", 2**22 - 1, "x", folder=str(folder)))
+    records.write(Record("run", "alive", os.getpid(), born))
+    records.write(Record("run", "new", 2**22 - 1, "x"))
     for name in ("dead", "alive"):
         os.utime(bench.folder / "host" / "processes" / f"{name}.json", (0, 0))
     bench.launcher._sweep()
@@ -310,8 +310,8 @@ async def test_marks_and_folders_that_nobody_removed_go_after_a_day(bench, tmp_p
 
 async def test_a_mark_that_was_cut_short_counts_as_none(bench):
     records = Records(bench.folder)
-    (bench.folder / "run.json").write_text('{"run_id": ')
-    assert records.read("run") is None
+    (bench.folder / "token.json").write_text('{"run_id": ')
+    assert records.read("token") is None
 
 
 async def test_preflight_names_what_is_missing(bench):
