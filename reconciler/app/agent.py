@@ -19,6 +19,7 @@ from reconciler.infrastructure import Surroundings, launchers
 from reconciler.manifests.load import LoadOptions
 from reconciler.model.desired import DesiredState
 from reconciler.model.policy import Policy
+from reconciler.model.server import ServerFacts
 from reconciler.settings import AgentSettings, ConnectionSettings, flow_run_environment
 from reconciler.source.base import Source
 
@@ -104,6 +105,8 @@ def make_agent(
         python=settings.python,
         clock=app.clock,
         output=listeners.output,
+        images=default_image(api.facts, settings.image_python_version),
+        platforms=app.settings.platforms,
     )
     return Agent(
         api,
@@ -113,6 +116,16 @@ def make_agent(
         clock=app.clock,
         observe=listeners.event,
     )
+
+
+def default_image(server: ServerFacts, python: str) -> str:
+    """Return the image of flow runs in containers whose block names none (DESIGN 7.9).
+
+    Args:
+        server: whose Prefect version the image has.
+        python: version of the Python in it, `3.11`.
+    """
+    return f"prefecthq/prefect:{server.version}-python{python}"
 
 
 def host_dir(parent: Path | None = None) -> Path:

@@ -45,16 +45,35 @@ async def test_a_policy_that_can_not_be_read_says_nothing():
     assert secret_prefixes(None) == ()
 
 
-async def test_what_a_policy_calls_secret_later_is_withheld_from_the_next_launch(tmp_path):
-    environ = {"TOP_SECRET": "canary", "PATH": "/bin", "RECONCILER_AGENT_STATE_DIR": str(tmp_path)}
+def surroundings_of(environ, withheld=tuple):
     app = App(load(environ), environ, ManualClock())
     options = agent_options(app.settings.agent, app.settings.connection)
     listeners = AgentListeners(lambda _: None, lambda _run, _line: None)
-    known = []
     api = MemoryApi(MemoryPrefect())
-    agent = make_agent(app, api, options, NoCode(), listeners, lambda: secret_prefixes(*known))
-    inherited = agent._context.launchers["process"]._around.inherited
+    agent = make_agent(app, api, options, NoCode(), listeners, withheld)
+    return agent._context.launchers["process"]._around
+
+
+async def test_what_a_policy_calls_secret_later_is_withheld_from_the_next_launch(tmp_path):
+    environ = {"TOP_SECRET": "canary", "PATH": "/bin", "RECONCILER_AGENT_STATE_DIR": str(tmp_path)}
+    known = []
+    inherited = surroundings_of(environ, lambda: secret_prefixes(*known)).inherited
     known.append(None)
     assert "TOP_SECRET" in inherited()
     known[:] = [await policy()]
     assert inherited() == {"PATH": "/bin"}
+
+
+async def test_launchers_are_told_where_the_platforms_are_and_which_image_fits_the_server(tmp_path):
+    around = surroundings_of(
+        {
+            "RECONCILER_AGENT_STATE_DIR": str(tmp_path),
+            "RECONCILER_AGENT_IMAGE_PYTHON_VERSION": "3.12",
+            "DOCKER_HOST": "tcp://engine:2376",
+            "RECONCILER_KUBECONFIG": "/etc/kubeconfig",
+        }
+    )
+    version = MemoryApi(MemoryPrefect()).facts.version
+    assert around.images == f"prefecthq/prefect:{version}-python3.12"
+    assert around.platforms.docker_host == "tcp://engine:2376"
+    assert around.platforms.kubeconfig == "/etc/kubeconfig"
