@@ -27,7 +27,10 @@ def stop_like_ctrl_c() -> None:
     """Let SIGTERM end a command as Ctrl-C does: tidily, so that an apply gives its lease back.
 
     CI systems and containers stop with it. What serves (`up`, `agent`) takes signals over itself.
+    A shell script has its background jobs ignore Ctrl-C, and their children with them: such a job
+    could not be ended, nor a server that it embeds.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 

@@ -52,12 +52,13 @@ def test_a_fault_of_our_own_names_its_place_and_quotes_nothing(capsys):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_command_ends_tidily(tmp_path, number):
+@pytest.mark.parametrize("ignored", ["", "trap '' INT; "], ids=["terminal", "background job"])
+def test_a_stopped_command_ends_tidily(tmp_path, number, ignored):
     (tmp_path / "reconciler.yaml").write_text("name: shop\n")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
         process = subprocess.Popen(
-            [sys.executable, "-m", "reconciler", "plan"],
+            ["sh", "-c", f'{ignored}exec "$0" -m reconciler plan', sys.executable],
             cwd=tmp_path,
             env={**os.environ, "PREFECT_API_URL": url},
             stderr=subprocess.PIPE,
@@ -66,7 +67,10 @@ def test_a_stopped_command_ends_tidily(tmp_path, number):
         connection, _ = silent.accept()
         with connection:
             process.send_signal(number)
-            _, said = process.communicate(timeout=60)
+            try:
+                _, said = process.communicate(timeout=60)
+            finally:
+                process.kill()
     assert process.returncode == 130
     assert said.decode().split() == ["Interrupted."]
 
