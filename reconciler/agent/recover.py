@@ -96,7 +96,9 @@ class Finding:
 
 
 async def look(context: Context, peers: Peers, run: FlowRun) -> Finding | None:
-    """Look at a run that we are not at work on; None if there is nothing to do about it.
+    """Look at a run that we are not at work on; None if it is no agent's of ours.
+
+    None also says that its infrastructure is another host's matter, whoever claimed it.
 
     A run that is being cancelled counts as a running one.
 
@@ -117,11 +119,13 @@ async def look(context: Context, peers: Peers, run: FlowRun) -> Finding | None:
         **_fate(context, peers, run, _host_of_process(run) if foreign else None),
     )
     if foreign and decide(sight) is Recovery.LEAVE:
-        return None  # whoever claimed it: spares the question
+        return None  # before the token is asked for: spares a request
     token = await launch_token(context.api, run.id) if running else run.state.transition_id
     claimant = peers.who(token)
-    if token is None or claimant in {Claimant.STRANGER, Claimant.ALIVE}:
+    if token is None or claimant is Claimant.STRANGER:
         return None
+    if claimant is Claimant.ALIVE:
+        return Finding(run, token, Recovery.LEAVE)
     sight = replace(sight, claimant=claimant)
     if foreign:
         away = _fate(context, peers, run, _host_of_process(run) or peers.claimed_on(token))

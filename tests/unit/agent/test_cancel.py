@@ -145,6 +145,28 @@ async def _never(handle, grace):
     raise RuntimeError("this test's agent can't stop anything")
 
 
+async def test_a_run_that_a_living_agent_is_about_to_launch_is_cancelled_by_that_agent(tmp_path):
+    async with world(tmp_path) as w:
+        leader = w.agent(queues=("default",), apart=True)
+        await w.pass_time(2)
+        theirs = w.agent(queues=("slow",), apart=True)
+        original = theirs.launcher.create
+
+        async def create(spec):
+            ask(w, run, OURS)
+            await w.clock.sleep(20)
+            return await original(spec)
+
+        theirs.launcher.create = create
+        run = w.server.schedule(queue="slow")
+        await w.pass_time(15)
+        assert w.server.kind(run) == "CANCELLING"
+        await w.pass_time(20)
+        assert w.server.kind(run) == "CANCELLED"
+        assert w.host.executions == []
+        assert not any("set_state" in path for _, path in leader.api.requests)
+
+
 async def test_a_cancelling_run_that_was_never_launched_is_cancelled(tmp_path):
     async with world(tmp_path) as w:
         run = w.server.schedule()
