@@ -22,7 +22,12 @@ FORBIDDEN = re.compile(
     r"py" r"pi\.org|python" r"hosted|--(extra-)?index" r"-url[ =]|(?<!\w)/wo" r"rk/(main|shared)|/tm" r"p/lab"
     r"|arti" r"factory|--find" r"-links[ =]"
 )  # fmt: skip
-GROUPS = (settings.ConnectionSettings, settings.AgentSettings, settings.ServiceSettings)
+GROUPS = (
+    settings.ConnectionSettings,
+    settings.AgentSettings,
+    settings.PlatformSettings,
+    settings.ServiceSettings,
+)
 
 
 def tracked_files():
