@@ -68,7 +68,7 @@ def build(desired: DesiredState, observed: Observed, options: PlanOptions | None
         destroy=options.destroy,
     )
     changes, notices = guard.hold(draft.changes, desired, observed, permissions)
-    changes = _waiting(changes, observed)
+    changes = _waiting(changes, desired, observed)
     if options.only_drift:
         changes = _only_drift(changes)
     changes = tuple(sorted(changes, key=lambda change: change.key))
@@ -142,11 +142,18 @@ def _placed(change: Change, observed: Observed) -> Change:
     return replace(change, source=Place(file)) if file else change
 
 
-def _waiting(changes: Sequence[Change], observed: Observed) -> tuple[Change, ...]:
+def _waiting(
+    changes: Sequence[Change], desired: DesiredState, observed: Observed
+) -> tuple[Change, ...]:
     """Hold whatever refers to an object that will not be there."""
     current = {change.key: change for change in changes}
+    suspended = {
+        key
+        for key, declaration in desired.declarations.items()
+        if declaration.options.suspend and key not in observed.live
+    }
     while True:
-        missing = {
+        missing = suspended | {
             change.key
             for change in current.values()
             if change.action is Action.BLOCKED and change.key not in observed.live
@@ -161,7 +168,11 @@ def _held_by(change: Change, missing: set[Key]) -> Change:
     if change.action in (Action.BLOCKED, Action.DELETE):
         return change
     names = sorted({str(ref.key) for ref in references(change.target) if ref.key in missing})
-    return held(change, f"it needs {', '.join(names)}, which is held back") if names else change
+    return (
+        held(change, f"it needs {', '.join(names)}, which is not there, and held back")
+        if names
+        else change
+    )
 
 
 def _only_drift(changes: Iterable[Change]) -> tuple[Change, ...]:

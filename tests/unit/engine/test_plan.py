@@ -464,3 +464,15 @@ async def test_writes_are_estimated_as_they_then_are():
     await bench.apply_with_lease(desired)
     types = [w for w in bench.writes() if "block_types" not in w and "block_schemas" not in w]
     assert plan.writes == len(types)
+
+
+async def test_what_refers_to_a_suspended_resource_that_is_not_there_is_held():
+    plan = await Bench().plan(
+        tree(
+            declare(BLOCK, options=Options(suspend=True), data={}),
+            declare(DEPLOYMENT, infrastructure=Ref(BLOCK)),
+        )
+    )
+    change = only(plan)
+    assert (change.action, change.wanted) == (Action.BLOCKED, Action.CREATE)
+    assert f"it needs {BLOCK}" in change.reason
