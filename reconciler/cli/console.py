@@ -27,11 +27,14 @@ def err() -> Console:
 
 
 def _console(*, to_stderr: bool) -> Console:
-    usual = Console(stderr=to_stderr, soft_wrap=True, highlight=False)
+    # Without `emoji` off, rich draws `:100:` as a picture, and with it many a file:line:col.
+    usual = Console(stderr=to_stderr, soft_wrap=True, highlight=False, emoji=False)
     if not usual.no_color:
         return usual
     # With NO_COLOR alone rich still writes escape codes for bold and dim.
-    return Console(stderr=to_stderr, soft_wrap=True, highlight=False, color_system=None)
+    return Console(
+        stderr=to_stderr, soft_wrap=True, highlight=False, emoji=False, color_system=None
+    )
 
 
 def write(text: str) -> None:

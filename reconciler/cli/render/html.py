@@ -23,7 +23,7 @@ def write(subject: Plan | Report) -> str:
     plan = words.plan_of(subject)
     outcomes = words.outcomes_of(subject)
     total = words.result_summary(subject) if isinstance(subject, Report) else words.summary(subject)
-    return "\n".join(
+    page = "\n".join(
         [
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8">',
@@ -36,6 +36,7 @@ def write(subject: Plan | Report) -> str:
             "</main></body></html>",
         ]
     )
+    return words.harmless(page)
 
 
 def _change(change: Change, outcome: Outcome | None) -> Iterator[str]:

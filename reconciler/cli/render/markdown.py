@@ -69,7 +69,7 @@ def _fit(head: str, sections: list[str], plan: Plan) -> str:
             break
         text.append(section)
         used += len(section) + 1
-    return "\n".join([*text, foot])
+    return words.harmless("\n".join([*text, foot]))
 
 
 def _html(text: str) -> str:

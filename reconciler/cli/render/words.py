@@ -21,7 +21,12 @@ RESULT_SIGNS = {Result.DONE: "✓", Result.FAILED: "✗", Result.SKIPPED: "↷",
 
 _CONTROL = {
     code: "\N{REPLACEMENT CHARACTER}"
-    for code in (*range(0x20), *range(0x7F, 0xA0))
+    for code in (
+        *range(0x20),
+        *range(0x7F, 0xA0),
+        *range(0x202A, 0x202F),  # overrides of the writing direction show a text in another order
+        *range(0x2066, 0x206A),
+    )
     if chr(code) not in "\t\n"
 }
 
@@ -33,7 +38,7 @@ LONGEST = 400
 
 
 def harmless(text: str) -> str:
-    """Make visible what would steer a terminal: names and texts come from the server, too."""
+    """Make visible what would steer a terminal or turn text round: some of it is the server's."""
     return text.translate(_CONTROL)
 
 

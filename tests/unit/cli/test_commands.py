@@ -236,3 +236,14 @@ def test_versions_are_told_to_people_and_programs(reconciler):
     found = json.loads(reconciler("version", "--json").out)
     assert found["reconciler"] == __version__
     assert set(found) == {"reconciler", "python", "prefect"}
+
+
+def test_line_and_column_are_numbers_whatever_they_spell(reconciler, home):
+    """rich has pictures for words between colons, and for `100`."""
+    (home / "reconciler.yaml").write_text("name: shop\n")
+    (home / "a.yaml").write_text(
+        "\n" * 95 + "kind: Block\nblock_type_slug: process\nname: a\ndata:\n  :x:: 1\n"
+    )
+    said = reconciler("validate").out
+    assert "a.yaml:100:3:" in said
+    assert ":x:" in said

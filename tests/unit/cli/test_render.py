@@ -160,6 +160,15 @@ def test_nothing_in_a_plan_steers_the_terminal():
     assert "\x07" not in text
 
 
+@pytest.mark.parametrize("form", [Format.TEXT, Format.MARKDOWN, Format.HTML])
+def test_nothing_in_a_plan_turns_its_text_round(form):
+    """A `\u202e` lets a reviewer read another image than the one that will run."""
+    raw = FieldChange("data.image", ABSENT, "shop\u202e1.0:live\u2066", Cause.GIT)
+    text = render(replace(PLAN, changes=(replace(UPDATE, fields=(raw,)),)), form)
+    assert "\u202e" not in text
+    assert "\u2066" not in text
+
+
 def test_a_comment_stays_below_githubs_limit_and_counts_what_it_left_out():
     many = tuple(
         Change(Key.of("block", "process", f"b{n}"), Action.CREATE, Cause.NEW, "x" * 300)
