@@ -144,6 +144,12 @@ def _name(value: object, word: str, findings: Findings) -> str | None:
     if bad or value in (".", ".."):
         findings.error((word,), f"Prefect takes no {bad or value} in a name", "use a dash")
         return None
+    if (
+        not value.isprintable()
+    ):  # Prefect takes them; in a plan they would forge lines and hide text
+        hint = "leave out line ends, control characters and marks of writing direction"
+        findings.error((word,), f"{word} holds a character that can't be seen", hint)
+        return None
     return value
 
 
