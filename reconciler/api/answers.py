@@ -1,7 +1,7 @@
 """What an answer means: JSON, or one of our errors with the server's own explanation."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -54,19 +54,30 @@ def result(call: Call, answer: Answer) -> Any:
     if not answer.good:
         raise error_of(call, answer)
     if not answer.content:
-        return None
+        return _told(call, None)
     try:
-        return json.loads(answer.content)
+        return _told(call, json.loads(answer.content))
     except (ValueError, RecursionError):
-        raise NotPrefect(
-            f"{call}: the answer is {_content_type(answer)}, not JSON",
-            hint="does the address end in /api, or does a log-in page stand before the server?",
-        ) from None
+        raise _not_json(call, answer) from None
+
+
+def _told(call: Call, value: Any) -> Any:
+    """Return an answer's value. Prefect answers each question: nothing is no proof of anything."""
+    if value is None and call.read:
+        raise NotPrefect(f"{call}: the answer is empty", hint="what stands before the server?")
+    return value
+
+
+def _not_json(call: Call, answer: Answer) -> NotPrefect:
+    return NotPrefect(
+        f"{call}: the answer is {_content_type(answer)}, not JSON",
+        hint="does the address end in /api, or does a log-in page stand before the server?",
+    )
 
 
 def error_of(call: Call, answer: Answer) -> ReconcilerError:
     """Turn an answer other than 2xx into the error that it means."""
-    detail = call.clean(explanation(answer.content))
+    detail = explanation(answer.content, call.clean)
     said = f"{call}: {detail or _phrase(answer.status)}"
     if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
         return _redirected(call, answer)
@@ -79,14 +90,20 @@ def error_of(call: Call, answer: Answer) -> ReconcilerError:
         case HTTPStatus.FORBIDDEN:
             return Forbidden(said, hint=_permission_hint(detail))
         case HTTPStatus.NOT_FOUND:
-            return NotFound(said)
+            # A gateway without a server says so too, and that proves nothing of any object.
+            return NotFound(said) if _is_json(answer.content) else _not_json(call, answer)
         case HTTPStatus.CONFLICT:
             return AlreadyExists(said) if call.method == "POST" else Conflict(said)
     return Rejected(f"{said} ({answer.status})", status=answer.status, detail=detail)
 
 
-def explanation(content: bytes) -> str:
+def explanation(content: bytes, clean: Callable[[str], str] = str) -> str:
     """Return what the server says is wrong, in one line, without the request that it quotes.
+
+    Args:
+        content: the body of its answer.
+        clean: takes secrets out of a text; called before anything of it is joined or cut, since
+            half a secret would not be found.
 
     Known forms (2.20.26 and 3.8.8: tried): `{"detail": text or list of problems}` and
     `{"exception_message": …, "exception_detail": …, "request_body": …}`.
@@ -98,21 +115,31 @@ def explanation(content: bytes) -> str:
     if not isinstance(body, Mapping):
         return ""
     told = body.get("exception_detail") or body.get("detail") or body.get("exception_message")
-    text = "; ".join(_lines(told))
+    text = "; ".join(_lines(told, clean))
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
-def _lines(told: object) -> Iterator[str]:
+def _lines(told: object, clean: Callable[[str], str]) -> Iterator[str]:
     if isinstance(told, str):
-        yield " ".join(told.split())
+        yield " ".join(clean(told).split())
     elif isinstance(told, Mapping) and "msg" in told:
         where = ".".join(str(step) for step in told.get("loc", ()) if step != "body")
-        yield f"{where}: {told['msg']}" if where else str(told["msg"])
+        said = clean(str(told["msg"]))
+        yield f"{clean(where)}: {said}" if where else said
     elif isinstance(told, list):
         for item in told:
-            yield from _lines(item)
+            yield from _lines(item, clean)
     elif isinstance(told, Mapping):
-        yield from (f"{key}: {line}" for key, inner in told.items() for line in _lines(inner))
+        for key, inner in told.items():
+            yield from (f"{clean(str(key))}: {line}" for line in _lines(inner, clean))
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _permission_hint(detail: str) -> str:

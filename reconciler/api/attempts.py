@@ -76,7 +76,7 @@ class Attempt:
     def reason(self, call: Call) -> str:
         """Say what went wrong, in a few words, without secrets."""
         if self.answer is not None:
-            detail = call.clean(explanation(self.answer.content))
+            detail = explanation(self.answer.content, call.clean)
             return f"the server answers {self.answer.status}" + (f": {detail}" if detail else "")
         if isinstance(self.error, TimeoutError | httpx.TimeoutException):
             return "no answer in time"

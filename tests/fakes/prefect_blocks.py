@@ -97,7 +97,8 @@ class BlockServer(httpx.AsyncBaseTransport):
                 self.documents[id_]["data"] = body["data"]
                 return httpx.Response(204)
             case ["DELETE", "block_documents", id_]:
-                return httpx.Response(204 if self.documents.pop(id_, None) else 404)
+                gone = self.documents.pop(id_, None)
+                return httpx.Response(204) if gone else httpx.Response(404, json={})
         raise AssertionError(f"{method} {parts}")
 
     def _page(self, what, body):

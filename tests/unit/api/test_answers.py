@@ -22,7 +22,19 @@ def error(status, json_=None, call=GET, **headers):
 
 def test_json_comes_back_and_an_empty_body_is_none():
     assert result(GET, made(200, [1])) == [1]
-    assert result(GET, made(204)) is None
+    assert result(Call("DELETE", "/flows/1"), made(204)) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b" null\n"])
+def test_an_empty_answer_to_a_question_is_none_of_prefects(content):
+    with pytest.raises(errors.NotPrefect, match="the answer is empty"):
+        result(GET, Answer(200, {}, content))
+
+
+@pytest.mark.parametrize("content", [b"", b"default backend - 404", b"<html>no such host</html>"])
+def test_a_gateways_404_proves_nothing_of_an_object(content):
+    with pytest.raises(errors.NotPrefect):
+        result(GET, Answer(404, {"content-type": "text/plain"}, content))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +67,7 @@ def test_an_error_names_request_and_reason():
 
 
 def test_without_an_explanation_the_status_speaks():
-    assert str(error(404)) == "GET /flows/1: Not Found"
+    assert str(error(404, {})) == "GET /flows/1: Not Found"
     assert str(error(499)) == "GET /flows/1: status 499 (499)"
 
 
@@ -97,6 +109,21 @@ def test_a_secret_of_the_request_is_taken_out_of_the_explanation():
     rejected = error(400, {"detail": "'hunter2hunter2' is not of type 'integer'"}, call)
     assert "hunter2" not in str(rejected) + rejected.detail
     assert "is not of type 'integer'" in str(rejected)
+
+
+@pytest.mark.parametrize("filler", range(570, 600, 7))
+def test_a_secret_is_taken_out_before_the_explanation_is_cut(filler):
+    call = Call("POST", "/x", hidden=("hunter2hunter2hunter2",))
+    rejected = error(400, {"detail": "x" * filler + "hunter2hunter2hunter2" + "y" * 99}, call)
+    assert "hun" not in str(rejected)
+
+
+def test_a_secret_is_taken_out_before_white_space_is_joined():
+    secret = "correct  horse\tbattery"
+    rejected = error(
+        400, {"detail": f"'{secret}' is too long"}, Call("POST", "/x", hidden=(secret,))
+    )
+    assert str(rejected) == "POST /x: '***' is too long (400)"
 
 
 def test_a_redirect_shows_where_to_without_its_query():

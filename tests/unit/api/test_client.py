@@ -125,7 +125,7 @@ async def test_a_delete_that_was_carried_out_unheard_is_done():
 @pytest.mark.parametrize("before", [[], [REFUSED], [answer(429)]], ids=len)
 async def test_a_delete_of_nothing_is_not_found(before):
     with pytest.raises(errors.NotFound):
-        await Bench(*before, answer(404)).api.delete("/flows/1")
+        await Bench(*before, answer(404, {})).api.delete("/flows/1")
 
 
 async def test_other_failures_of_a_delete_are_failures_even_after_a_lost_answer():

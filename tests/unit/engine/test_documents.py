@@ -24,7 +24,7 @@ LOST = httpx.ReadError("reset")
 async def test_a_type_whose_registration_got_no_answer_is_registered_again(trouble):
     record = {"id": "d", "name": "a", "updated": "2026-01-01T00:00:00Z"}
     made = {**record, "block_type_id": "t", "block_schema_id": "s"}
-    server = ScriptedServer(answer(404), *trouble, answer(201, {"id": "s"}), answer(201, made))
+    server = ScriptedServer(answer(404, {}), *trouble, answer(201, {"id": "s"}), answer(201, made))
     assert (await Records(scripted_api(server), FORM).create("a", {})).id == "d"
     assert server.asked[:3] == [
         "GET /api/block_types/slug/notes",
