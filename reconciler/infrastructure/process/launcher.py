@@ -7,10 +7,10 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import BinaryIO, ClassVar, NoReturn
 
 import anyio
 
@@ -18,7 +18,7 @@ from reconciler.blocks.base import InfrastructureSettings
 from reconciler.blocks.process import ProcessSettings
 from reconciler.errors import Transient
 from reconciler.infrastructure.base import NotLaunchable, NotStarted, Surroundings
-from reconciler.infrastructure.base.logs import Logs
+from reconciler.infrastructure.process.output import ProcessLogs
 from reconciler.infrastructure.process.processes import (
     TOKEN_VARIABLE,
     birth,
@@ -57,7 +57,7 @@ class ProcessLauncher:
     def __init__(self, surroundings: Surroundings) -> None:
         self._around = surroundings
         self._records = Records(surroundings.host_dir / "processes")
-        self._logs = Logs(surroundings.state_dir / "runs", surroundings.output)
+        self._logs = ProcessLogs(surroundings.state_dir / "runs", surroundings.output)
         self._children: dict[str, _Child] = {}
         self._died_waiting: set[str] = set()
 
@@ -86,18 +86,19 @@ class ProcessLauncher:
 
         Raises:
             NotLaunchable: the command or the working directory does not exist.
+            NotStarted: the state directory can't be written (a full disk).
         """
         settings = spec.settings
         assert isinstance(settings, ProcessSettings)  # noqa: S101 - for the type checker
-        folder = None if settings.working_dir else self._new_folder(spec.flow_run_id)
-        env = self._environment(spec)
         command = spec.command or (self._around.python, "-m", "prefect.engine")
-        where = str(folder or settings.working_dir)
-        try:
-            child = self._spawn(command, env, where, spec.flow_run_id)
-        except NotLaunchable:
-            _remove(folder)
-            raise
+        with _writing_state(), self._logs.open(spec.flow_run_id) as log:
+            folder = None if settings.working_dir else self._new_folder(spec.flow_run_id)
+            try:
+                where = str(folder or settings.working_dir)
+                child = self._spawn(command, self._environment(spec), where, log)
+            except NotLaunchable:
+                _remove(folder)
+                raise
         pid = child.process.pid
         record = Record(
             spec.flow_run_id,
@@ -106,8 +107,15 @@ class ProcessLauncher:
             birth(pid) or "",
             folder=None if folder is None else str(folder),
         )
-        self._records.write(record)
         self._children[spec.token] = child
+        try:
+            with _writing_state():
+                self._records.write(record)
+        except NotStarted:
+            # Without a mark nobody would ever end it.
+            await self.discard(_handle(record))
+            _remove(folder)
+            raise
         if settings.stream_output:
             self._logs.follow(spec.flow_run_id)
         return _handle(record)
@@ -119,13 +127,14 @@ class ProcessLauncher:
             NotLaunchable: the process is not ours to start.
             Transient: it was killed while it waited. It did nothing yet, so the next survey makes
                 another one.
-            NotStarted: that happened to the second one, too.
+            NotStarted: that happened to the second one, too, or its mark can't be written.
         """
         record = self._records.read(handle.token)
         child = self._children.get(handle.token)
         if record is None or child is None or child.gate is None:
             raise NotLaunchable("the waiting process was made by an agent that is gone")
-        self._records.write(replace(record, started=True))
+        with _writing_state():
+            self._records.write(replace(record, started=True))
         gate, child.gate = child.gate, None
         try:
             os.write(gate, b"go\n")
@@ -238,7 +247,7 @@ class ProcessLauncher:
         return Path(tempfile.mkdtemp(prefix=f"{run_id}-", dir=parent))
 
     def _spawn(
-        self, command: tuple[str, ...], env: Mapping[str, str], where: str, run_id: str
+        self, command: tuple[str, ...], env: Mapping[str, str], where: str, log: BinaryIO
     ) -> _Child:
         if not _is_folder(where):
             raise NotLaunchable(f"working_dir {where} is no folder on this machine")
@@ -246,16 +255,15 @@ class ProcessLauncher:
             raise NotLaunchable(f"the command {command[0]!r} is not on the PATH of the flow run")
         inner, gate = os.pipe()
         try:
-            with self._logs.open(run_id) as log:
-                process = subprocess.Popen(  # noqa: S603 - the command is the user's own
-                    ["/bin/sh", "-c", _GATE, "sh", *command],
-                    stdin=inner,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    cwd=where,
-                    env=env,
-                    start_new_session=True,
-                )
+            process = subprocess.Popen(  # noqa: S603 - the command is the user's own
+                ["/bin/sh", "-c", _GATE, "sh", *command],
+                stdin=inner,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=where,
+                env=env,
+                start_new_session=True,
+            )
         except (OSError, ValueError) as error:
             os.close(gate)
             raise NotLaunchable(f"the process can't be started: {error}") from None
@@ -280,7 +288,20 @@ def _number(handle: Handle) -> int:
 
 
 def _is_folder(path: str) -> bool:
-    return Path(path).is_dir()
+    try:
+        return Path(path).is_dir()
+    except OSError:  # a name that is too long, say
+        return False
+
+
+@contextlib.contextmanager
+def _writing_state() -> Iterator[None]:
+    """Name the trouble when a full disk, or a folder that is gone, takes no mark and no log."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise NotStarted(f"the agent's state directory can't be written: {reason}") from None
 
 
 def _remove(folder: Path | str | None) -> None:

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import anyio
@@ -15,6 +16,7 @@ from reconciler.errors import Transient
 from reconciler.infrastructure import Surroundings, launchers
 from reconciler.infrastructure.base import NotLaunchable, NotStarted
 from reconciler.infrastructure.process import processes
+from reconciler.infrastructure.process.processes import leader_of
 from reconciler.infrastructure.process.reasons import explain
 from reconciler.infrastructure.process.records import Record, Records
 from reconciler.model.launch import Handle, LaunchSpec, Sought
@@ -235,6 +237,7 @@ async def test_a_working_dir_of_the_block_is_used_and_kept(bench, tmp_path):
         ({"working_dir": "/nowhere/at/all"}, ("true",), "no folder"),
         ({}, ("no-such-command-here",), "not on the PATH"),
         ({}, ("/bin/nul\0byte",), "can't be started"),
+        ({"working_dir": "/" + "long" * 200}, ("true",), "is no folder"),
     ],
 )
 async def test_what_can_not_be_launched_says_why_and_leaves_nothing(
@@ -248,6 +251,50 @@ async def test_what_can_not_be_launched_says_why_and_leaves_nothing(
         await bench.launcher.create(spec)
     work = bench.folder / "state" / "work"
     assert not work.exists() or not list(work.iterdir())
+
+
+async def test_a_launch_whose_mark_can_not_be_written_leaves_no_process(bench):
+    """A full disk: a process without a mark would wait at its gate for ever."""
+    (bench.folder / "host").mkdir()
+    (bench.folder / "host" / "processes").write_text("in the way")
+    with pytest.raises(NotStarted, match="state directory can't be written"):
+        await bench.launcher.create(bench.spec("sleep 60"))
+    assert bench.launcher._children == {}
+    assert leader_of(TOKEN) is None
+    assert not list((bench.folder / "state" / "work").iterdir())
+
+
+async def test_a_log_that_can_not_be_written_is_said_of_the_platform(bench):
+    (bench.folder / "state").mkdir()
+    (bench.folder / "state" / "runs").write_text("in the way")
+    with pytest.raises(NotStarted, match="state directory can't be written"):
+        await bench.launcher.create(bench.spec("true"))
+
+
+async def test_a_run_whose_start_can_not_be_marked_is_not_started(bench):
+    handle = await bench.launcher.create(bench.spec("echo ran"))
+    (bench.folder / "host" / "processes" / f"{TOKEN}.{os.getpid()}.draft").mkdir()
+    with pytest.raises(NotStarted, match="state directory can't be written"):
+        await bench.launcher.start(handle)
+    await bench.launcher.discard(handle)
+    assert bench.log() == ""
+
+
+async def test_output_without_line_ends_is_streamed_in_bounded_pieces(bench):
+    """A progress bar, or a binary, of gigabytes: all of it in memory would stop the heartbeat."""
+    handle = await bench.launch("head -c 5000000 /dev/zero | tr '\\0' x; sleep 60")
+    deadline = time.monotonic() + 30
+    while len(bench.log()) < 5_000_000 and time.monotonic() < deadline:
+        await anyio.sleep(0.05)
+    bench.launcher._logs.pass_on()
+    note, piece = bench.lines
+    assert "bytes are left out here" in note
+    assert piece == "x" * 1024 * 1024
+    bench.launcher._logs.pass_on()
+    assert len(bench.lines) == 2
+    await bench.launcher.stop(handle, 0)
+    await bench.launcher.ended(handle)
+    await bench.launcher.discard(handle)
 
 
 async def test_the_default_command_is_prefects_engine_on_the_configured_python(bench, tmp_path):
