@@ -4,7 +4,8 @@ import json
 import re
 import secrets as random_secrets
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -17,6 +18,7 @@ from reconciler.api.client import Api, Repeat
 from reconciler.engine.documents import INVENTORY_TYPE, Form, Record, Records
 from reconciler.errors import (
     AlreadyExists,
+    Conflict,
     Forbidden,
     ForeignInventory,
     NotFound,
@@ -108,6 +110,7 @@ class InventoryStore:
             Forbidden: the key can't be read.
             ForeignInventory: another repository or folder made it.
             Unsupported: a newer version of this program wrote it.
+            Conflict: somebody else wrote into one of them.
         """
         records = await self._records.all()
         ours = [record for record in records if record.data.get("inventory") == self.name]
@@ -118,7 +121,8 @@ class InventoryStore:
             for entry in _entries(record)
             if entry.id is not None
         }
-        self._shards = {int(record.data["shard"]): record for record in ours}
+        with _reading(ours):
+            self._shards = {int(record.data["shard"]): record for record in ours}
         self._entries = {entry.key: entry for record in ours for entry in _entries(record)}
         readable = self._take_key(ours)
         if ours and not readable:
@@ -139,7 +143,8 @@ class InventoryStore:
         if not keys:
             return False
         if keys[0] != _MASK:
-            self._key = b64decode(keys[0])
+            with _reading(ours):
+                self._key = b64decode(keys[0], validate=True)
             return True
         if self._secrets:
             raise Forbidden(
@@ -271,14 +276,31 @@ async def forget(store: InventoryStore, key: Key) -> Entry:
     return entry
 
 
+@contextmanager
+def _reading(records: Sequence[Record]) -> Iterator[None]:
+    """Name the documents, should they not be as we write them. Their values are not told.
+
+    Nothing may be guessed then, whoever's they are: what they own is what others must leave alone.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError):
+        names = ", ".join(record.name for record in records)
+        raise Conflict(
+            f"the inventory in the block document(s) {names} can't be read: somebody edited it",
+            hint="restore it, or delete the document: what is live and equal is adopted again",
+        ) from None
+
+
 def _entries(record: Record) -> list[Entry]:
-    if int(record.data.get("format", 0)) > _FORMAT:
-        raise Unsupported(
-            f"the inventory {record.data.get('inventory')} was written by a newer version",
-            hint="upgrade the reconciler",
-        )
-    found = record.data.get("entries") or {}
-    return [_from_text(Key.parse(key), text) for key, text in found.items()]
+    with _reading([record]):
+        if int(record.data.get("format", 0)) > _FORMAT:
+            raise Unsupported(
+                f"the inventory {record.data.get('inventory')} was written by a newer version",
+                hint="upgrade the reconciler",
+            )
+        found = record.data.get("entries") or {}
+        return [_from_text(Key.parse(key), text) for key, text in found.items()]
 
 
 def _to_text(entry: Entry) -> str:

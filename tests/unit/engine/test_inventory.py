@@ -55,6 +55,40 @@ async def test_what_is_saved_is_loaded():
     assert len(server.records("reconciler-inventory")) <= SHARDS
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"shard": None},
+        {"shard": "first"},
+        {"format": "new"},
+        {"key": "no base 64!"},
+        {"entries": {"block/process/a": "{"}},
+        {"entries": {"block/process/a": "{}"}},
+        {"entries": {"block/process/a": {"id": "1"}}},
+        {"entries": {"nonsense": "{}"}},
+        {"entries": ["block/process/a"]},
+    ],
+    ids=str,
+)
+async def test_an_inventory_edited_by_hand_is_named_and_nothing_guessed(edit):
+    server = MemoryPrefect()
+    await filled(server, entry("a"))
+    (record,) = server.records("reconciler-inventory")
+    record["data"] |= edit
+    with pytest.raises(Conflict, match=f"{record['name']} can't be read"):
+        await store(server).load(HERE)
+
+
+async def test_another_inventory_that_was_edited_is_named_too():
+    """What it owns must not be touched, and what that is can't be told."""
+    server = MemoryPrefect()
+    await filled(server, entry("a"), name="theirs")
+    (record,) = server.records("reconciler-inventory")
+    record["data"]["entries"] = {"block/process/a": "gone"}
+    with pytest.raises(Conflict, match="theirs"):
+        await store(server).load(HERE)
+
+
 async def test_reading_takes_one_request_and_a_save_one_for_each_shard():
     server = MemoryPrefect()
     mine = await filled(server, entry("a"), entry("b"))
