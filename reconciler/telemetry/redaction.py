@@ -23,7 +23,7 @@ _SECRET_KEY = re.compile(
     re.IGNORECASE,
 )
 _IN_TEXT = (
-    (re.compile(r"(://)[^/\s@]+@"), rf"\1{MARK}@"),  # https://user:password@host
+    (re.compile(r"(://)[^/\s'\"]+@"), rf"\1{MARK}@"),  # https://user:pass@word@host
     (
         # Words follow too ("Basic authentication"): credentials have capitals, digits or signs.
         re.compile(r"\b(Bearer|Basic)(\s+)(?=\S*[A-Z0-9=+/_~])[A-Za-z0-9._~+/=-]{6,}"),

@@ -10,9 +10,10 @@ from reconciler.model.values import Secret
 from reconciler.source.git.auth import HttpBasic
 
 PROTOCOLS = "file:http:https:ssh"
+_SCHEMES = PROTOCOLS.split(":")
 
 _SCP = re.compile(r"(?:[^@/:\s]+@)?(?P<host>[^@/:\s]+):(?P<path>.+)")
-_USERINFO = re.compile(r"://[^/@\s]+@")
+_USERINFO = re.compile(r"://[^/\s]+@")  # a password may hold an @ that nobody quoted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,11 +44,18 @@ def parse(text: str) -> Address:
     scp = _SCP.fullmatch(text)
     if scp and not Path(text).exists():
         if scp["host"].startswith("-"):
-            raise SourceError(f"{text!r} is not an address of a repository")
+            raise SourceError(f"{_bare(text)!r} is not an address of a repository")
+        if scp["host"] in _SCHEMES or "@" in scp["path"].partition("/")[0]:
+            raise SourceError(
+                f"{_bare(text)!r} is not an address of a repository",
+                hint="with user and password it begins with https://",
+            )
         return Address(url=text, shown=text)
     path = Path(text).expanduser().resolve()
     if not path.is_dir():
-        raise SourceError(f"{text} is no directory", hint="name a git URL or a local repository")
+        raise SourceError(
+            f"{_bare(text)} is no directory", hint="name a git URL or a local repository"
+        )
     return Address(url=path.as_uri(), shown=str(path))
 
 
@@ -56,12 +64,17 @@ def scrub(text: str) -> str:
     return _USERINFO.sub("://", text)
 
 
+def _bare(text: str) -> str:
+    """Return what is no address without anything that may be a password, however it is written."""
+    return re.sub(r"(?s)^(.*?://|).*@", r"\1", text)
+
+
 def _refuse_tricks(text: str) -> None:
     if not text or text.startswith("-") or not text.isprintable():
-        raise SourceError(f"{scrub(text)!r} is not an address of a repository")
+        raise SourceError(f"{_bare(text)!r} is not an address of a repository")
     if re.match(r"[A-Za-z0-9+.-]+::", text):
         raise SourceError(
-            f"{scrub(text)!r} would start a transport helper, which is not allowed",
+            f"{_bare(text)!r} would start a transport helper, which is not allowed",
             hint="use https, ssh or file",
         )
 
@@ -71,14 +84,14 @@ def _from_url(text: str) -> Address:
         parts = urlsplit(text)
         _ = parts.port  # it is checked only when it is asked for
     except ValueError:
-        raise SourceError(f"{scrub(text)!r} is not a valid URL") from None
-    if parts.scheme not in PROTOCOLS.split(":"):
+        raise SourceError(f"{_bare(text)!r} is not a valid URL") from None
+    if parts.scheme not in _SCHEMES:
         raise SourceError(
             f"the transport {parts.scheme!r} is not allowed", hint="use https, ssh or file"
         )
     host = parts.hostname or ""
     if host.startswith("-") or (not host and parts.scheme != "file"):
-        raise SourceError(f"{scrub(text)!r} names no host")
+        raise SourceError(f"{_bare(text)!r} names no host")
     if parts.scheme == "ssh":
         return _without_password(parts, host)
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")

@@ -74,6 +74,34 @@ def test_local_folder_with_a_colon_is_a_folder(tmp_path, monkeypatch):
     assert parse("a:b").shown == str(tmp_path / "a:b")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://bob:hunter/2@h.test/a",
+        "https://bob:hun@ter2@h.test:x/a",
+        "ftp://bob:hunter2@h.test/a",
+        "ftp://bob:hun/ter2@h.test/a",
+        "bob:hunter2@h.test/a",
+        "https:/bob:hunter2@h.test/a",
+        "hunter2@h.test",
+        "ext::https://bob:hunter2@h.test",
+        "-https://bob:hunter2@h.test",
+    ],
+)
+def test_what_is_no_address_is_refused_without_its_password(text):
+    with pytest.raises(SourceError) as refused:
+        parse(text)
+    said = f"{refused.value} {refused.value.hint}"
+    assert not any(part in said for part in ("hunter", "hun", "ter2"))
+
+
+def test_a_password_with_an_unquoted_at_is_used_and_not_shown():
+    address = parse("https://bob:hun@ter2@h.test/a")
+    assert address.login.password.reveal() == "hun@ter2"
+    assert (address.url, address.shown) == ("https://h.test/a", "https://h.test/a")
+    assert scrub("fatal: 'https://bob:hun@ter2@h.test/a'") == "fatal: 'https://h.test/a'"
+
+
 def test_scrub_removes_credentials_from_every_url():
     text = "fatal: unable to access 'https://bob:s3cret@h.test/a/': see ssh://git@x/y"
     assert scrub(text) == "fatal: unable to access 'https://h.test/a/': see ssh://x/y"

@@ -142,6 +142,7 @@ def test_a_canary_is_found_in_no_log_line(form):
     "text",
     [
         "https://user:hush@host/path",
+        "https://user:h@hush@host/path",
         "Authorization: Basic aHVzaDpodXNo",
         "authorization=hush",
         "'Authorization': 'Bearer hush1234'",
