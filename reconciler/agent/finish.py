@@ -13,6 +13,9 @@ from reconciler.infrastructure import Launcher
 from reconciler.infrastructure.base import NotLaunchable, NotStarted
 from reconciler.model.launch import Ended, Handle
 
+_LONGEST_LINE = 500
+"""Characters of a line of output in a state's message; the run's log has all of them."""
+
 _WORDS = {
     "COMPLETED": "completed",
     "FAILED": "failed",
@@ -96,7 +99,13 @@ def _reason(active: ActiveRun, ended: Ended) -> str:
     text = f"The flow run's infrastructure ended before the run did: {ended.reason}."
     if not ended.last_lines:
         return text
-    return "\n".join((text, "Its last lines:", *ended.last_lines))
+    return "\n".join((text, "Its last lines:", *map(_shown, ended.last_lines)))
+
+
+def _shown(line: str) -> str:
+    """Return a line as a state's message can hold it: PostgreSQL takes no U+0000 in a text."""
+    cut = line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + "…"
+    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in cut)
 
 
 def _now(verdict: Verdict | None, run: FlowRun) -> RunState:

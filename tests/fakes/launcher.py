@@ -26,6 +26,7 @@ class Host:
 
     Attributes:
         executions: the flow runs that were executed, once for each execution.
+        last_lines: of what a flow prints.
         runs_for: virtual seconds that a flow takes; None: until it is told to end.
     """
 
@@ -35,6 +36,7 @@ class Host:
         self.things: dict[str, Thing] = {}
         self.executions: list[str] = []
         self.stopped: list[str] = []
+        self.last_lines = ("last line",)
         self.group = None
 
     def thing_of(self, run_id):
@@ -61,7 +63,7 @@ class Host:
             self.end(thing, self.exit_code, "it ended")
 
     def end(self, thing, code, reason):
-        thing.ended = thing.ended or Ended(code, reason, ("last line",))
+        thing.ended = thing.ended or Ended(code, reason, self.last_lines)
         thing.over.set()
 
     def agent_died(self, launcher):

@@ -170,6 +170,20 @@ async def test_only_pending_and_running_are_ended_by_the_end_of_the_infrastructu
         assert agent.agent.active == 0 or state == "SCHEDULED"
 
 
+async def test_odd_output_does_not_keep_a_run_from_its_end(tmp_path):
+    """PostgreSQL refuses U+0000, and so the state; nobody reads a line of a megabyte."""
+    async with world(tmp_path) as w:
+        w.host.final, w.host.exit_code = None, 1
+        w.host.last_lines = ("a\x00b\x1b[2Jc\tü", "x" * 100_000)
+        run = w.server.schedule()
+        w.agent()
+        await w.pass_time(5)
+        assert w.server.kind(run) == "CRASHED"
+        message = w.server.states[run][-1]["message"]
+        assert "a\ufffdb\ufffd[2Jc\tü" in message
+        assert len(message) < 1000
+
+
 async def test_infrastructure_that_can_not_be_built_fails_the_run_with_the_reason(tmp_path):
     async with world(tmp_path) as w:
         run = w.server.schedule()
