@@ -11,6 +11,7 @@ from reconciler.blocks.typed import Complaint
 from reconciler.model.near import did_you_mean
 from reconciler.model.values import Masked, Ref, UnknownRef, Value
 
+_DEFINITIONS = "#/definitions/"
 _TYPES = {
     "string": "text",
     "integer": "a whole number",
@@ -78,13 +79,30 @@ def _check_reference(
 
 
 def _check_field(name: str, value: Value, fields: Mapping[str, Any]) -> Iterator[Complaint]:
-    schema = {**fields["properties"][name], "definitions": fields.get("definitions") or {}}
+    definitions = fields.get("definitions") or {}
+    schema = _closed({**fields["properties"][name], "definitions": definitions}, definitions)
     if name in (fields.get("block_schema_references") or {}):
         return  # written inline, it is the other type's data: the server doesn't look into it
     for error in Draft7Validator(schema).iter_errors(revealed(value)):
         if not _excusable(error):
             path = (name, *error.absolute_path)
             yield Complaint(path, f"{'.'.join(map(str, path))} {_explain(error)}")
+
+
+def _closed(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """Return a schema in which what leads nowhere allows everything.
+
+    The `secret` block of Prefect 3.8.8 refers to a JsonValue that it does not define; a reference
+    to another address would be fetched.
+    """
+    if isinstance(schema, list):
+        return [_closed(inner, definitions) for inner in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    target = schema.get("$ref")
+    if isinstance(target, str) and target.removeprefix(_DEFINITIONS) not in definitions:
+        return {}
+    return {key: _closed(inner, definitions) for key, inner in schema.items()}
 
 
 def _excusable(error: ValidationError) -> bool:

@@ -76,6 +76,17 @@ def test_what_may_stand_there_is_accepted(data):
     assert messages(**data) == []
 
 
+@pytest.mark.parametrize(
+    "target", ["#/definitions/JsonValue", "#/$defs/JsonValue", "http://127.0.0.1:9/x.json", "x"]
+)
+@pytest.mark.parametrize("value", [{"user": "u"}, Secret({"user": "u"}), MASKED, [1], "text"])
+def test_a_reference_that_leads_nowhere_allows_everything(target, value):
+    """The `secret` block of Prefect 3.8.8 has one."""
+    either = {"anyOf": [{"type": "string"}, {"$ref": target}]}
+    schema = {"properties": {"value": either}, "definitions": {}, "required": ["value"]}
+    assert list(check("secret", {"value": value}, schema)) == []
+
+
 def test_a_required_key_must_be_there_and_not_null():
     assert [c.message for c in check("db", {}, SCHEMA)] == ["db needs host"]
 
