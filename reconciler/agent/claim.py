@@ -1,5 +1,6 @@
 """Claiming a run: one proposal of PENDING under our own transition id, and whether it holds."""
 
+from collections.abc import Sequence
 from enum import Enum
 
 from reconciler.api.client import Api
@@ -51,13 +52,14 @@ async def fair(api: Api, run_id: str, token: str) -> bool:
     server whose proposals overlap accepts two claims of one waiting run (prefect#8880). So a fair
     claim follows a SCHEDULED state; any other gives back what it replaced, before anything is made
     or recorded under it. Of two overlapping claims the earlier one, given back, then stands in the
-    history twice: it is fair by what preceded all claims, since its rival withdrew.
+    history before and after its rival: it is fair by what preceded all claims, since that one
+    withdrew.
     """
     states = await history(api, run_id)
     # A state's timestamp is when its proposal arrived, not when it was accepted: on a busy server a
     # claim can be older than what it replaced (tried). So ours is taken out by its id, not by order.
     others = [state for state in states if state.transition_id != token]
-    if len(states) - len(others) > 1:
+    if _regained(states, token):
         others = [state for state in others if state.type != "PENDING"]
     before = others[-1] if others else None
     if before is None or before.type == "SCHEDULED":
@@ -65,6 +67,16 @@ async def fair(api: Api, run_id: str, token: str) -> bool:
     if await holds(api, run_id, token):
         await propose(api, run_id, before, force=True)
     return False
+
+
+def _regained(states: Sequence[RunState], token: str) -> bool:
+    """Tell whether a claim came back after another one, rather than twice by a repeated request."""
+    claims = [state.transition_id for state in states if state.type == "PENDING"]
+    if token not in claims:
+        return False
+    after = claims[claims.index(token) :]
+    rivals = [n for n, claim in enumerate(after) if claim != token]
+    return bool(rivals) and token in after[rivals[0] :]
 
 
 async def holds(api: Api, run_id: str, token: str) -> bool:

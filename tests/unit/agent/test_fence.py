@@ -185,3 +185,27 @@ async def test_two_claims_that_the_server_both_accepted_end_in_one_execution(tmp
         assert over, "no claim came over another one"
         assert w.host.executions == [run]
         assert w.server.kind(run) == "COMPLETED"
+
+
+async def test_a_claim_that_was_accepted_twice_over_anothers_is_given_back(tmp_path):
+    """A repeated request stands in the history twice, too; that is no sign that a rival withdrew."""
+    async with world(tmp_path) as w:
+        run = w.server.schedule()
+        agent = w.agent()
+        other = "7a4e3a0a-0000-4000-8000-00000000000a"
+        ours = []
+
+        def over_another(method, path):
+            if path.endswith("set_state") and w.server.kind(run) == "SCHEDULED":
+                w.server._refusal = lambda now, new: None
+                w.server.force(run, "PENDING", transition_id=other)
+            if path == "/flow_run_states/" and not ours:
+                ours.append(w.server.state(run)["state_details"]["transition_id"])
+                w.server.force(run, "PENDING", transition_id=ours[0])
+
+        agent.api.before_request = over_another
+        await w.pass_time(20)
+        assert ours
+        assert ours[0] != other
+        assert w.host.executions == []
+        assert w.server.state(run)["state_details"]["transition_id"] == other
