@@ -150,7 +150,8 @@ def _permission_hint(detail: str) -> str:
 
 def _redirected(call: Call, answer: Answer) -> NotPrefect:
     target = urlsplit(answer.headers.get("location", ""))
-    place = f"{target.scheme}://{target.netloc}{target.path}" if target.netloc else target.path
+    host = target.netloc.rpartition("@")[2]
+    place = f"{target.scheme}://{host}{target.path}" if host else target.path
     return NotPrefect(
         f"{call}: redirected to {place or 'elsewhere'}",
         hint="use the final address; a log-in page needs credentials or custom headers",

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from reconciler.api.client import Api, Repeat
-from reconciler.errors import NotFound
+from reconciler.errors import NotFound, NotPrefect
 from reconciler.model.schedules import to_wire
 
 _PAGE = 200  # servers refuse more (facts)
@@ -90,7 +90,10 @@ async def count_runs(api: Api, id_: str, *states: str) -> int:
         "deployments": {"id": {"any_": [id_]}},
         "flow_runs": {"state": {"type": {"any_": list(states)}}},
     }
-    return int(await api.post("/flow_runs/count", body, repeat=Repeat.SAFE))
+    count = await api.post("/flow_runs/count", body, repeat=Repeat.SAFE)
+    if not isinstance(count, int):  # deletes hang on it
+        raise NotPrefect("POST /flow_runs/count: the answer is no number")
+    return count
 
 
 _IDS = {"infrastructure": "infrastructure_document_id", "storage": "storage_document_id"}

@@ -130,6 +130,8 @@ def test_a_redirect_shows_where_to_without_its_query():
     moved = error(302, location="https://login.example/sso?state=hush")
     assert "https://login.example/sso" in str(moved)
     assert "hush" not in str(moved)
+    moved = error(302, location="https://me:hush@login.example/sso")
+    assert "hush" not in str(moved)
     assert "/there" in str(error(307, location="/there"))
     assert "elsewhere" in str(error(307))
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from reconciler.errors import AlreadyExists, NotFound
+from reconciler.errors import AlreadyExists, NotFound, NotPrefect
 from reconciler.kinds.base import Session
 from reconciler.kinds.deployment import Deployment
 from reconciler.model.keys import Key
@@ -62,6 +62,18 @@ async def test_a_deployment_deleted_since_the_plan_is_not_made_anew_by_an_update
     with pytest.raises(NotFound):
         await KIND.update(Session(api), live, {"labels": {"a": "b"}})
     assert api.posted == []
+
+
+@pytest.mark.parametrize("count", [{}, [], None, "3", "<html>"])
+async def test_active_runs_that_were_not_counted_prove_nothing(count):
+    server = OneDeployment(Version(3, 8, 8), created="2026-01-01T00:00:00Z")
+
+    async def post(path, body=None, **options):
+        return count
+
+    server.post = post
+    with pytest.raises(NotPrefect):
+        await KIND.evidence(Session(server), KEY, "1")
 
 
 async def test_a_deployment_that_somebody_made_since_the_plan_is_not_written_over():
