@@ -38,10 +38,17 @@ _LARGEST = 64 * 1024 * 1024
 
 @dataclass(slots=True)
 class RequestCounts:
-    """Requests made so far, repeats included."""
+    """Requests made so far, repeats included.
+
+    Attributes:
+        reads: that only asked.
+        writes: that may have changed something.
+        rewrites: writes that were made again, since the server was busy or no answer came.
+    """
 
     reads: int = 0
     writes: int = 0
+    rewrites: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +159,7 @@ class Sender:
             delay = attempt.retry_after + min(delay, _SPREAD)
         if self._hopeless(progress, attempt, delay):
             raise given_up(call, progress, attempt, str(self._http.base_url))
+        self.counts.rewrites += not call.read
         _log.debug("request repeated", call=str(call), outcome=attempt.outcome, wait=delay)
         await self._clock.sleep(delay)
         progress.spent += delay

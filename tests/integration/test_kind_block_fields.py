@@ -31,6 +31,11 @@ async def test_each_field_reads_back_as_it_was_declared(server, slug):
             assert same(again.fields, live.fields), f"{field}, declared again"
 
 
+def _writes(session):
+    """Count writes; one that a busy SQLite server (503) was sent again is one."""
+    return session.api.counts.writes - session.api.counts.rewrites
+
+
 @pytest.mark.parametrize("slug", FIELDS)
 async def test_each_changed_field_is_one_write_and_reads_back(server, slug):
     async with session_with(server) as session:
@@ -38,9 +43,9 @@ async def test_each_changed_field_is_one_write_and_reads_back(server, slug):
         base, live = await create(session, slug, "base", REQUIRED.get(slug, {}))
         for field, value in FIELDS[slug].items():
             wanted = await declare(session, slug, "base", {**REQUIRED.get(slug, {}), field: value})
-            writes = session.api.counts.writes
+            before = _writes(session)
             await KIND.update(session, live, wanted.fields)
-            assert session.api.counts.writes == writes + 1
+            assert _writes(session) == before + 1
             changed = await KIND.read(session, live.key, live.id)
             assert same(wanted.fields, changed.fields), field
             await KIND.update(session, changed, base.fields)
