@@ -43,12 +43,12 @@ class RequestCounts:
     Attributes:
         reads: that only asked.
         writes: that may have changed something.
-        rewrites: writes that were made again, since the server was busy or no answer came.
+        repeated_writes: those of the writes that one call made after its first attempt.
     """
 
     reads: int = 0
     writes: int = 0
-    rewrites: int = 0
+    repeated_writes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,6 @@ class Sender:
             delay = attempt.retry_after + min(delay, _SPREAD)
         if self._hopeless(progress, attempt, delay):
             raise given_up(call, progress, attempt, str(self._http.base_url))
-        self.counts.rewrites += not call.read
         _log.debug("request repeated", call=str(call), outcome=attempt.outcome, wait=delay)
         await self._clock.sleep(delay)
         progress.spent += delay
@@ -179,7 +178,7 @@ class Sender:
         async with self._limiter(call).slot(urgent=call.urgent) as slot:
             await self._keep_quiet(call, progress)
             begun = self._clock.monotonic()
-            self._count(call)
+            self._count(call, repeated=progress.tries > 0)
             progress.tries += 1
             try:
                 attempt = await self._exchange(call, progress, begun)
@@ -228,11 +227,12 @@ class Sender:
             until = self._clock.monotonic() + (attempt.retry_after or 0.0)
             self._quiet_until = max(self._quiet_until, until)
 
-    def _count(self, call: Call) -> None:
+    def _count(self, call: Call, *, repeated: bool) -> None:
         if call.read:
             self.counts.reads += 1
         else:
             self.counts.writes += 1
+            self.counts.repeated_writes += repeated
 
     async def _renew(self, used: str | None) -> None:
         """Fetch a token, unless another call did so since `used` was sent."""

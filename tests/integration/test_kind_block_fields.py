@@ -33,7 +33,7 @@ async def test_each_field_reads_back_as_it_was_declared(server, slug):
 
 def _writes(session):
     """Count writes; one that a busy SQLite server (503) was sent again is one."""
-    return session.api.counts.writes - session.api.counts.rewrites
+    return session.api.counts.writes - session.api.counts.repeated_writes
 
 
 @pytest.mark.parametrize("slug", FIELDS)

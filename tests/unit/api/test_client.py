@@ -81,7 +81,7 @@ async def test_reads_and_writes_are_counted_with_repeats():
     await bench.api.post("/flows/count", repeat=Repeat.SAFE)
     await bench.api.delete("/flows/1")
     counts = bench.api.counts
-    assert (counts.reads, counts.writes, counts.rewrites) == (3, 3, 1)
+    assert (counts.reads, counts.writes, counts.repeated_writes) == (3, 3, 1)
 
 
 @pytest.mark.parametrize("trouble", [408, 429, 502, 503, 504, LOST, REFUSED], ids=repr)
