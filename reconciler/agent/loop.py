@@ -3,6 +3,7 @@
 `run.py` tells the story of one run.
 """
 
+import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
@@ -22,6 +23,7 @@ from reconciler.agent.survey import Job, Survey
 from reconciler.agent.tokens import new_token
 from reconciler.api.client import Api
 from reconciler.api.runs import FlowRun, due_runs
+from reconciler.api.server_clock import CLOCK_LAG
 from reconciler.errors import NotFound, ReconcilerError
 from reconciler.infrastructure import Launcher
 from reconciler.runtime.clock import Clock, SystemClock
@@ -90,7 +92,7 @@ class Agent:
         await self._survey.look()
         survey = partial(self._supervised, self._survey.keep_looking)
         if self._context.options.run_once:
-            await self.poll()
+            await self._look_once()
             await race(stop.wait, survey, self._until_idle)
         else:
             await race(stop.wait, survey, partial(self._supervised, self._keep_polling))
@@ -103,6 +105,19 @@ class Agent:
                 await self._slots.freed()
             await self._context.clock.sleep(await self.poll())
 
+    async def _look_once(self) -> None:
+        """Take on the runs that are due at this moment.
+
+        Our notion of the server's clock can lag, so a run that was made just now may seem not to be
+        due yet. Those within the lag get a second look when they are.
+        """
+        clock = self._context.clock
+        known_by = clock.monotonic() + CLOCK_LAG
+        pause = await self._look()
+        while self._slots.free != 0 and clock.monotonic() + pause <= known_by:
+            await clock.sleep(pause)
+            pause = await self._look()
+
     async def poll(self) -> float:
         """Look for due runs once and take on what there are slots for.
 
@@ -112,13 +127,17 @@ class Agent:
         Returns:
             Seconds after which to look again.
         """
+        pause = self._context.options.poll_seconds * (1 + _JITTER * random.uniform(-1, 1))  # noqa: S311
+        return min(pause, await self._look())
+
+    async def _look(self) -> float:
+        """Take on what is due; return the seconds after which more is known to be, else infinity."""
         context, free = self._context, self._slots.free
         # With runs to choose among, a page cut to the free slots could hold others only.
         limit = _PAGE if free is None or context.options.only else min(_PAGE, max(1, free))
         names = await self._queues.names()
-        pause = context.options.poll_seconds * (1 + _JITTER * random.uniform(-1, 1))  # noqa: S311
         if names == ():
-            return pause
+            return math.inf
         horizon = context.api.now() + timedelta(seconds=context.options.prefetch_seconds)
         try:
             listed = await due_runs(context.api, context.options.pool, names, horizon, limit)
@@ -126,10 +145,10 @@ class Agent:
             # A queue or the pool was deleted; both can come back.
             self._queues.forget()
             await self._queues.prepare()
-            return pause
+            return math.inf
         wanted = [run for run in listed if context.options.looks_after(run.id)]
         more = len(listed) == limit
-        return min(pause, self._take_due(wanted, more=more))
+        return self._take_due(wanted, more=more)
 
     def _take_due(self, listed: Sequence[FlowRun], *, more: bool) -> float:
         """Take on what is due by the server's clock; return after how long more may be.
@@ -149,7 +168,7 @@ class Agent:
         if due and more:
             return _SOON
         waits = [(run.due - now).total_seconds() for run in listed if run.due and run.due > now]
-        return max(min(waits, default=float("inf")), _SOON)
+        return max(min(waits, default=math.inf), _SOON)
 
     def _take_on(self, run: FlowRun, token: str, job: Job) -> None:
         if self._runs is None:

@@ -5,7 +5,7 @@ from email.utils import parsedate_to_datetime
 
 from reconciler.runtime.clock import Clock
 
-_SLACK = 2.0
+CLOCK_LAG = 2.0
 """Seconds by which a `Date` can lag: it has whole seconds, and uvicorn renews it once a second."""
 
 _DRIFT = 1e-4
@@ -36,7 +36,7 @@ class ServerClock:
         except ValueError:
             return
         received = self._clock.monotonic()
-        lowest, highest = stamp - received, stamp + _SLACK - sent
+        lowest, highest = stamp - received, stamp + CLOCK_LAG - sent
         if self._lowest is not None:
             faded = _DRIFT * (received - self._learnt)
             before, after = self._lowest - faded, self._highest + faded

@@ -22,9 +22,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
-from tests.testbed.environments import cache_folder, locked
+from tests.testbed.environments import cache_folder
+from tests.testbed.packages import PATH, install, program
 
-_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin:/usr/local/sbin"
 _START_SECONDS = 90.0
 _STOP_SECONDS = 20.0
 _PLACES = 64
@@ -79,11 +79,11 @@ class Dockerd:
         self._make_bridge()
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", _program("dockerd"), *self._arguments()],
+                ["setpriv", "--pdeathsig", "TERM", program("dockerd"), *self._arguments()],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, "PATH": _PATH},
+                env={**os.environ, "PATH": PATH},
                 start_new_session=True,
             )
         end = time.monotonic() + _START_SECONDS
@@ -132,7 +132,7 @@ class Dockerd:
     def docker(self, *arguments: str, check: bool = True, stdin: IO[bytes] | None = None) -> str:
         """Run the `docker` command against this engine; return what it printed."""
         done = subprocess.run(
-            [_program("docker"), "-H", self.url, *arguments],
+            [program("docker"), "-H", self.url, *arguments],
             stdin=stdin or subprocess.DEVNULL,
             capture_output=True,
             check=False,
@@ -144,7 +144,7 @@ class Dockerd:
 
     def environment(self) -> dict[str, str]:
         """Return variables for `docker` that keep it away from the user's own configuration."""
-        own = {"DOCKER_CONFIG": str(self.folder / "config"), "DOCKER_BUILDKIT": "0", "PATH": _PATH}
+        own = {"DOCKER_CONFIG": str(self.folder / "config"), "DOCKER_BUILDKIT": "0", "PATH": PATH}
         return {**os.environ, **own}
 
     def inspect(self, container: str) -> dict[str, Any]:
@@ -191,10 +191,10 @@ class Dockerd:
             ["ip", "address", "add", f"{self.gateway}/24", "dev", self.bridge],
             ["ip", "link", "set", self.bridge, "up"],
         ):
-            subprocess.run(command, check=True, capture_output=True, env={"PATH": _PATH})
+            subprocess.run(command, check=True, capture_output=True, env={"PATH": PATH})
 
     def _answers(self) -> bool:
-        command = [_program("docker"), "-H", self.url, "version"]
+        command = [program("docker"), "-H", self.url, "version"]
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
     def _log(self) -> str:
@@ -244,30 +244,6 @@ def shared() -> Iterator[Dockerd]:
             _shared.pop().close()
 
 
-def install(program: str, *packages: str) -> None:
-    """Install Debian packages if a program is missing.
-
-    Raises:
-        RuntimeError: they can't be had.
-    """
-    with locked("apt"):
-        if shutil.which(program, path=_PATH):
-            return
-        if os.geteuid() == 0 and shutil.which("apt-get"):
-            quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
-            done = subprocess.run(command, check=False, capture_output=True, env=quiet)
-            if done.returncode:
-                subprocess.run(["apt-get", "update"], check=True, capture_output=True, env=quiet)
-                subprocess.run(command, check=True, capture_output=True, env=quiet)
-    if not shutil.which(program, path=_PATH):
-        raise RuntimeError(f"these tests need {program}: install {' '.join(packages)}")
-
-
-def _program(name: str) -> str:
-    return shutil.which(name, path=_PATH) or name
-
-
 def _free_place() -> tuple[IO[str], int]:
     """Claim a number for addresses; the claim ends with the file or with this process."""
     folder = cache_folder() / "dockerd-places"
@@ -301,4 +277,4 @@ def _unmount(folder: Path) -> None:
 
 
 def _quiet(command: list[str]) -> None:
-    subprocess.run(command, check=False, capture_output=True, env={"PATH": _PATH})
+    subprocess.run(command, check=False, capture_output=True, env={"PATH": PATH})

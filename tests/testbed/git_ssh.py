@@ -9,7 +9,6 @@ starting fails, since nothing real is skipped.
 
 import getpass
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -17,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_SBIN = "/usr/sbin:/usr/local/sbin:/usr/libexec:/sbin"
+from tests.testbed.packages import install, program
+
 _START_SECONDS = 10.0
 
 
@@ -100,21 +100,10 @@ class GitSshServer:
 
 
 def _sshd() -> str:
-    found = _find()
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        install = ["apt-get", "install", "--yes", "--no-install-recommends", "openssh-server"]
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(install, check=True, capture_output=True, env=quiet)
-        found = _find()
-    if found is None:
-        raise RuntimeError("these tests need OpenSSH's server: install openssh-server")
+    install("sshd", "openssh-server")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where its unprivileged half lives
-    return found
-
-
-def _find() -> str | None:
-    return shutil.which("sshd", path=f"{os.environ['PATH']}:{_SBIN}")
+    return program("sshd")
 
 
 def _free_port() -> int:

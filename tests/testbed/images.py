@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.testbed.dockerd import Dockerd
 from tests.testbed.environments import ROOT, cache_folder, locked, uv_command
+from tests.testbed.packages import download
 
 PYBASE = "pybase:3.11"
 PREFECT = {
@@ -87,8 +88,7 @@ def _make_base(root: Path) -> None:
     """Unpack Debian's packages; no script of theirs runs."""
     root.chmod(0o755)
     with tempfile.TemporaryDirectory() as debs:
-        Path(debs).chmod(0o777)  # apt downloads as a user of its own
-        _run(["apt-get", "download", "-q", *_PACKAGES.split()], cwd=debs)
+        download(Path(debs), *_PACKAGES.split())
         for deb in sorted(Path(debs).glob("*.deb")):
             _run(["dpkg", "-x", str(deb), str(root)])
     for name in ("doc", "man", "locale", "lintian", "info"):
@@ -141,7 +141,7 @@ def _works(command: list[str]) -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
-def _run(command: list[str], cwd: str | None = None) -> None:
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd)
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[:4])} … failed:\n{done.stdout}\n{done.stderr}")

@@ -239,6 +239,27 @@ async def test_run_once_takes_the_due_runs_waits_for_them_and_returns(tmp_path):
         assert w.server.workers == {}, "it said good-bye"
 
 
+async def test_run_once_takes_runs_that_were_made_just_now_by_a_clock_that_may_lag(tmp_path):
+    async with world(tmp_path) as w:
+        # The server's clock as we know it can be two seconds behind the server's own.
+        due = [w.server.schedule(), w.server.schedule(due=0.4), w.server.schedule(due=1.9)]
+        w.server.schedule(due=3)
+        agent = w.agent(run_once=True)
+        await w.pass_time(8)
+        assert agent.over.is_set()
+        assert sorted(w.host.executions) == sorted(due)
+
+
+async def test_run_once_with_a_limit_takes_no_second_helping(tmp_path):
+    async with world(tmp_path) as w:
+        due = [w.server.schedule() for _ in range(3)]
+        agent = w.agent(run_once=True, limit=2)
+        await w.pass_time(8)
+        assert agent.over.is_set()
+        assert len(w.host.executions) == 2
+        assert {w.server.kind(run) for run in due} == {"COMPLETED", "SCHEDULED"}
+
+
 async def test_an_agent_for_certain_runs_leaves_all_others_alone(tmp_path):
     async with world(tmp_path) as w:
         w.server.schedule()
