@@ -8,5 +8,6 @@ from reconciler.infrastructure.base.contract import (
     Surroundings,
     no_output,
 )
+from reconciler.infrastructure.base.ends import Ends
 
-__all__ = ["Launcher", "NotLaunchable", "NotStarted", "Output", "Surroundings", "no_output"]
+__all__ = ["Ends", "Launcher", "NotLaunchable", "NotStarted", "Output", "Surroundings", "no_output"]
