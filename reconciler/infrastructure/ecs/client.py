@@ -177,7 +177,9 @@ def client_options(parameters: AwsClientParameters, ca_file: Path | None) -> dic
     """
     verify = parameters.verify
     if verify is None or verify is True:
-        verify = parameters.verify_cert_path or (None if ca_file is None else str(ca_file)) or verify
+        verify = (
+            parameters.verify_cert_path or (None if ca_file is None else str(ca_file)) or verify
+        )
     options = {
         "api_version": parameters.api_version,
         "endpoint_url": parameters.endpoint_url,

@@ -24,6 +24,7 @@ OURS_TAG = "reconciler.content"
 """Tag of the definitions that agents of this program registered; its value is their content's digest."""
 _KEEP = 48 * 3600.0
 """Seconds for which an unused definition is kept: a daily run must not register one each time."""
+_EVERY = 3600.0
 
 
 @dataclass(slots=True)
@@ -109,6 +110,12 @@ class Definitions:
                 one.users.discard(token)
                 one.used = self._clock.monotonic()
 
+    async def keep_sweeping(self) -> None:
+        """Sweep every hour, for as long as the agent lives."""
+        while True:
+            await self._clock.sleep(_EVERY)
+            await self.sweep()
+
     async def sweep(self) -> None:
         """Deregister what we registered and nobody used for long; a failure waits for next time."""
         now = self._clock.monotonic()
@@ -116,7 +123,9 @@ class Definitions:
             if one.ours and not one.keep and not one.users and now - one.used >= _KEEP:
                 self.forget(one.arn)
                 try:
-                    await one.account.write("ecs:deregister_task_definition", taskDefinition=one.arn)
+                    await one.account.write(
+                        "ecs:deregister_task_definition", taskDefinition=one.arn
+                    )
                 except ReconcilerError:
                     continue  # it costs nothing; the next agent that uses it takes it over
 

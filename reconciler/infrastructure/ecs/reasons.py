@@ -70,7 +70,9 @@ def explain(task: Mapping[str, Any]) -> str:
     other = next(iter(_failed_others(task)), None)
     if other is not None:
         return f"the container {other[0]} ended with exit code {other[1]}, and the task with it"
-    return told.rstrip(".") or _TROUBLES.get(stop_code, "the task stopped, and ECS does not say why")
+    return told.rstrip(".") or _TROUBLES.get(
+        stop_code, "the task stopped, and ECS does not say why"
+    )
 
 
 def late(task: Mapping[str, Any], seconds: float) -> str:

@@ -13,7 +13,7 @@ Task = Mapping[str, Any]
 
 BATCH = 100
 """Tasks that one DescribeTasks takes."""
-_GONE = ("not find task", "referenced task was not found", "no registered tasks", "not found")
+_GONE = ("not find task", "not found", "no registered tasks")
 """ECS's words for a task that is not there (facts)."""
 _INACTIVE = ("inactive", "unable to describe task definition", "taskdefinition not found")
 

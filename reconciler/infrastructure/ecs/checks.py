@@ -1,0 +1,83 @@
+"""What makes a launch on ECS impossible, found before anything is launched."""
+
+import ipaddress
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from reconciler.blocks.aws import EcsTaskSettings
+from reconciler.errors import Transient
+from reconciler.infrastructure.base import NotLaunchable
+from reconciler.infrastructure.ecs.client import Account
+from reconciler.infrastructure.ecs.definition import prepare
+from reconciler.infrastructure.ecs.network import Networks
+from reconciler.infrastructure.ecs.request import cluster_of, run_task
+from reconciler.model.launch import LaunchSpec
+
+_IMAGE = re.compile(
+    r"(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[a-z0-9]+:[0-9a-fA-F]{32,})?"
+)
+_TRIAL = "00000000-0000-8000-8000-000000000000"
+
+
+def offline(settings: EcsTaskSettings, api_url: str, image: str) -> list[str]:
+    """Say what is wrong with settings as such. Pure.
+
+    Args:
+        settings: of the block.
+        api_url: Prefect's API as flow runs are told it.
+        image: the default image.
+    """
+    problems = []
+    try:
+        spec = LaunchSpec(_TRIAL, _TRIAL, "preflight", settings.slug, settings)
+        made = prepare(spec, None, image, settings.aws_credentials.region_name)
+        run_task(spec, "arn", made, {})
+        named = next(c["image"] for c in made["containerDefinitions"] if c["name"] == "prefect")
+        if not _IMAGE.fullmatch(str(named)):
+            problems.append(f"image {named!r} is no reference of a container image")
+    except NotLaunchable as error:
+        problems.append(error.message)
+    if _of_this_machine(api_url):
+        problems.append(
+            f"a task can't reach the Prefect API at {api_url}: set an address that AWS can reach"
+        )
+    return problems
+
+
+async def online(account: Account, settings: EcsTaskSettings, networks: Networks) -> list[str]:
+    """Say what AWS lacks: credentials that are valid, the cluster, the definition, the network."""
+    try:
+        problems = await _cluster(account, settings)
+        if settings.task_definition_arn:
+            arn = settings.task_definition_arn
+            answer = await account.read("ecs:describe_task_definition", taskDefinition=arn)
+            definition: dict[str, Any] = answer["taskDefinition"]
+        else:
+            spec = LaunchSpec(_TRIAL, _TRIAL, "preflight", settings.slug, settings)
+            definition = prepare(spec, None, "image", account.region)
+        await networks.of(account, settings, definition)
+    except (NotLaunchable, Transient) as error:
+        return [error.message]
+    return problems
+
+
+async def _cluster(account: Account, settings: EcsTaskSettings) -> list[str]:
+    name = cluster_of(settings) or "default"
+    answer = await account.read("ecs:describe_clusters", clusters=[name])
+    found = answer.get("clusters", ())
+    where = f" in {account.region}" if account.region else ""
+    if not found:
+        return [f"the ECS cluster {name} does not exist{where}: check cluster"]
+    status = found[0].get("status", "ACTIVE")
+    return [] if status == "ACTIVE" else [f"the ECS cluster {name} is {status}"]
+
+
+def _of_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
