@@ -9,9 +9,14 @@ from reconciler.blocks.aws import EcsTaskSettings
 from reconciler.errors import Transient
 from reconciler.infrastructure.base import NotLaunchable
 from reconciler.infrastructure.ecs.client import Account
-from reconciler.infrastructure.ecs.definition import prepare
+from reconciler.infrastructure.ecs.definition import flow_container, prepare
 from reconciler.infrastructure.ecs.network import Networks
-from reconciler.infrastructure.ecs.request import cluster_of, run_task
+from reconciler.infrastructure.ecs.request import (
+    cluster_of,
+    needs_subnets,
+    network_of,
+    run_task,
+)
 from reconciler.model.launch import LaunchSpec
 
 _IMAGE = re.compile(
@@ -31,12 +36,9 @@ def offline(settings: EcsTaskSettings, api_url: str, image: str) -> list[str]:
     """
     problems = []
     try:
-        spec = LaunchSpec(_TRIAL, _TRIAL, "preflight", settings.slug, settings)
-        made = prepare(spec, None, image, settings.aws_credentials.region_name)
-        run_task(spec, "arn", made, {})
-        named = next(c["image"] for c in made["containerDefinitions"] if c["name"] == "prefect")
-        if not _IMAGE.fullmatch(str(named)):
-            problems.append(f"image {named!r} is no reference of a container image")
+        image_named = _dry_run(settings, api_url, image)
+        if not _IMAGE.fullmatch(image_named):
+            problems.append(f"image {image_named!r} is no reference of a container image")
     except NotLaunchable as error:
         problems.append(error.message)
     if _of_this_machine(api_url):
@@ -44,6 +46,25 @@ def offline(settings: EcsTaskSettings, api_url: str, image: str) -> list[str]:
             f"a task can't reach the Prefect API at {api_url}: set an address that AWS can reach"
         )
     return problems
+
+
+def _dry_run(settings: EcsTaskSettings, api_url: str, image: str) -> str:
+    """Make the requests of a launch that isn't, for their faults; return the image.
+
+    With `task_definition_arn` the rest of the definition isn't known, so nothing is tried on it.
+    """
+    spec = _trial(settings, api_url)
+    made = prepare(spec, None, image, settings.aws_credentials.region_name)
+    if not settings.task_definition_arn:
+        awsvpc = needs_subnets(settings, made) is not None
+        run_task(spec, "arn", made, network_of(settings, ["subnet"]) if awsvpc else None)
+    return str(flow_container(made)["image"])
+
+
+def _trial(settings: EcsTaskSettings, api_url: str) -> LaunchSpec:
+    env = {"PREFECT_API_URL": api_url, "PREFECT__FLOW_RUN_ID": _TRIAL, **settings.env}
+    labels = {"prefect.io/flow-run-id": _TRIAL, **settings.labels}
+    return LaunchSpec(_TRIAL, _TRIAL, "preflight", settings.slug, settings, env, labels)
 
 
 async def online(account: Account, settings: EcsTaskSettings, networks: Networks) -> list[str]:
@@ -55,8 +76,7 @@ async def online(account: Account, settings: EcsTaskSettings, networks: Networks
             answer = await account.read("ecs:describe_task_definition", taskDefinition=arn)
             definition: dict[str, Any] = answer["taskDefinition"]
         else:
-            spec = LaunchSpec(_TRIAL, _TRIAL, "preflight", settings.slug, settings)
-            definition = prepare(spec, None, "image", account.region)
+            definition = prepare(_trial(settings, ""), None, "image", account.region)
         await networks.of(account, settings, definition)
     except (NotLaunchable, Transient) as error:
         return [error.message]

@@ -158,14 +158,22 @@ class BotoSession:
         self.region: str | None = self._session.region_name
 
     def client(self, service: str, region: str | None) -> Any:
-        """Make the client of a service."""
+        """Make the client of a service.
+
+        Raises:
+            NotLaunchable: `aws_client_parameters` has what botocore does not take.
+        """
         from botocore.config import Config  # noqa: PLC0415 - an extra
 
         options = dict(self._options)
         config = {"connect_timeout": _CONNECT_SECONDS, **(options.pop("config", None) or {})}
         if service != "ecs":
             options.pop("api_version", None)  # a date of the ECS API, not of others
-        return self._session.client(service, region_name=region, config=Config(**config), **options)
+        try:
+            made = Config(**config)
+            return self._session.client(service, region_name=region, config=made, **options)
+        except (TypeError, ValueError) as error:  # an option that botocore lacks, an odd address
+            raise NotLaunchable(f"aws_client_parameters can't be used: {error}") from None
 
 
 def client_options(parameters: AwsClientParameters, ca_file: Path | None) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def _logs(settings: EcsTaskSettings, region: str | None) -> dict[str, Any]:
     options = {
         "awslogs-create-group": "true",
         "awslogs-group": "prefect",
-        "awslogs-region": region or "",
+        **({"awslogs-region": region} if region else {}),
         "awslogs-stream-prefix": settings.name or "prefect",
         **settings.cloudwatch_logs_options,
     }

@@ -104,7 +104,11 @@ def failure(error: Exception, doing: str) -> ReconcilerError:
     answer = getattr(error, "response", None)
     if isinstance(answer, Mapping):
         return _answered(answer, doing)
-    kind = type(error).__name__
+    return _of_client(error, type(error).__name__, doing)
+
+
+def _of_client(error: Exception, kind: str, doing: str) -> ReconcilerError:
+    """Return what an error means that the client itself found, before or without an answer."""
     if kind == "SSLError":
         text = f"{doing}: the certificate of AWS's endpoint is not trusted; set verify_cert_path"
         return Withheld(f"{text} in aws_client_parameters", kind)

@@ -166,6 +166,8 @@ class EcsLauncher:
             if found is None or found.handle.pid is None:
                 return
             handle = found.handle
+        if self._watcher.told(handle.token):
+            return  # it has ended
         watched = await self._watched(handle)
         if await tasks.stop(watched.place, _STOPPED_BY_US):
             self._watcher.add(watched)

@@ -34,7 +34,8 @@ class Networks:
         wanted = needs_subnets(settings, definition)
         if wanted is None:
             return None
-        return network_of(await self._subnets(account, settings.vpc_id) if wanted else [])
+        subnets = await self._subnets(account, settings.vpc_id) if wanted else []
+        return network_of(settings, subnets)
 
     async def _subnets(self, account: Account, vpc_id: str | None) -> list[str]:
         key, now = (account.key, vpc_id), self._clock.monotonic()

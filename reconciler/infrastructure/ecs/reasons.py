@@ -65,11 +65,12 @@ def explain(task: Mapping[str, Any]) -> str:
     stop_code = str(task.get("stopCode") or "")
     if stop_code in _CODES:
         return f"{_CODES[stop_code]}{f' ({told})' if told else ''}"
+    if code in {None, 137, 143}:
+        # Where an essential container ends, ECS stops the others, the flow's too.
+        for name, other in _failed_others(task):
+            return f"the container {name} ended with exit code {other}, and the task with it"
     if code is not None:
         return _SIGNALLED.get(code, _by_code(code))
-    other = next(iter(_failed_others(task)), None)
-    if other is not None:
-        return f"the container {other[0]} ended with exit code {other[1]}, and the task with it"
     return told.rstrip(".") or _TROUBLES.get(
         stop_code, "the task stopped, and ECS does not say why"
     )
@@ -113,7 +114,7 @@ def _failed_others(task: Mapping[str, Any]) -> list[tuple[str, int]]:
     return [
         (str(one.get("name")), int(one["exitCode"]))
         for one in task.get("containers", ())
-        if one.get("name") != CONTAINER and one.get("exitCode") is not None
+        if one.get("name") != CONTAINER and one.get("exitCode") not in {None, 0, 137, 143}
     ]
 
 

@@ -93,9 +93,13 @@ def needs_subnets(settings: EcsTaskSettings, definition: Mapping[str, Any]) -> b
     return not any(given)
 
 
-def network_of(subnets: list[str]) -> dict[str, Any]:
-    """Return the network configuration with so many subnets."""
-    configuration = {"subnets": subnets, "assignPublicIp": "ENABLED", "securityGroups": []}
+def network_of(settings: EcsTaskSettings, subnets: list[str]) -> dict[str, Any]:
+    """Return the network configuration of a task in these subnets.
+
+    Prefect asks for a public address everywhere; ECS refuses that on one's own instances.
+    """
+    public = "DISABLED" if settings.launch_type in {"EC2", "EXTERNAL"} else "ENABLED"
+    configuration = {"subnets": list(subnets), "assignPublicIp": public, "securityGroups": []}
     return {"awsvpcConfiguration": configuration}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, Transient
 from reconciler.infrastructure.base import Ends
 from reconciler.infrastructure.base.logs import Logs
 from reconciler.infrastructure.ecs import reasons
@@ -115,6 +115,10 @@ class Watcher:
         """Tell whether a watched launch has ended."""
         return token not in self._watched
 
+    def told(self, token: str) -> bool:
+        """Tell whether a launch's end is known."""
+        return token in self._told
+
     def of_run(self, run_id: str) -> Watched | None:
         """Return what is watched for a flow run."""
         return next((one for one in self._watched.values() if one.run_id == run_id), None)
@@ -124,19 +128,29 @@ class Watcher:
         self.running = True
         try:
             while True:
-                await self.look()
+                for error in await self.look():
+                    if not isinstance(error, Transient):
+                        raise error  # the supervisor tells people, and has us go on
                 await self._clock.sleep(self._pause())
         finally:
             self.running = False
 
-    async def look(self) -> None:
-        """Look at all watched tasks once. What fails is held back, and asked again later."""
+    async def look(self) -> list[ReconcilerError]:
+        """Look at all watched tasks once. What fails is held back, and asked again later.
+
+        Returns:
+            What failed.
+        """
+        failed = []
         groups: dict[Group, list[Watched]] = {}
         for one in self._watched.values():
             groups.setdefault(one.group, []).append(one)
         for group in groups.values():
             for start in range(0, len(group), BATCH):
-                await self._guarded(group[start : start + BATCH])
+                error = await self._guarded(group[start : start + BATCH])
+                if error is not None:
+                    failed.append(error)
+        return failed
 
     async def log_of(self, watched: Watched) -> Stream | None:
         """Return the log stream of a task, by the definition that it really runs.
@@ -152,19 +166,20 @@ class Watcher:
                 await self._learn_log(watched, tasks[place.arn])
         return watched.log
 
-    async def _guarded(self, batch: list[Watched]) -> None:
+    async def _guarded(self, batch: list[Watched]) -> ReconcilerError | None:
         """Look at a batch, unless its account is held back; all its batches share the back-off."""
         key = batch[0].place.account.key
         hold = self._holds.get(key)
         if hold is not None and self._clock.monotonic() < hold.until:
-            return
+            return None
         try:
             await self._batch(batch)
-        except ReconcilerError:
+        except ReconcilerError as error:
             hold = self._holds.setdefault(key, _Hold(0.0))
             hold.until = self._clock.monotonic() + next(hold.delays)
-        else:
-            self._holds.pop(key, None)
+            return error
+        self._holds.pop(key, None)
+        return None
 
     async def _batch(self, batch: list[Watched]) -> None:
         place = batch[0].place
