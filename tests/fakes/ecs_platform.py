@@ -1,3 +1,4 @@
+# ruff: noqa: N803 - arguments have the names of the services
 """AWS in memory, as far as an ECS launcher sees it: ECS, EC2's networks, CloudWatch's logs.
 
 Requests are checked by botocore's own model of each service; answers and errors have its form.
@@ -8,7 +9,7 @@ from copy import deepcopy
 from functools import cache
 
 import botocore.session
-from botocore.exceptions import ClientError, ParamValidationError
+from botocore.exceptions import ClientError
 from botocore.validate import validate_parameters
 
 REGION = "eu-west-1"
@@ -32,10 +33,7 @@ def _model(service):
 
 def _check(service, method, values):
     name = _PASCAL.get(method) or "".join(part.capitalize() for part in method.split("_"))
-    try:
-        validate_parameters(values, _model(service).operation_model(name).input_shape)
-    except ParamValidationError:
-        raise
+    validate_parameters(values, _model(service).operation_model(name).input_shape)
 
 
 class Aws:
