@@ -43,7 +43,7 @@ class Registered:
 
     account: Account
     arn: str
-    definition: Mapping[str, Any]
+    definition: Mapping[str, Any] = field(repr=False)
     ours: bool
     keep: bool = False
     used: float = 0.0

@@ -1,7 +1,7 @@
 """Launches flow runs as tasks of Amazon ECS."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from reconciler.blocks.aws import EcsTaskSettings
@@ -39,7 +39,7 @@ class _Prepared:
 
     spec: LaunchSpec
     account: Account
-    request: Mapping[str, Any]
+    request: Mapping[str, Any] = field(repr=False)
     pid: str | None = None
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import anyio
+
 from reconciler.blocks.aws import EcsTaskSettings
 from reconciler.infrastructure.base import NotLaunchable
 from reconciler.infrastructure.ecs.client import Account
@@ -21,6 +23,7 @@ class Networks:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._known: dict[tuple[str, str | None], tuple[float, list[str]]] = {}
+        self._asking = anyio.Lock()
 
     async def of(
         self, account: Account, settings: EcsTaskSettings, definition: Mapping[str, Any]
@@ -39,10 +42,11 @@ class Networks:
 
     async def _subnets(self, account: Account, vpc_id: str | None) -> list[str]:
         key, now = (account.key, vpc_id), self._clock.monotonic()
-        known = self._known.get(key)
-        if known is None or now - known[0] > _FRESH:
-            known = (now, await _look_up(account, vpc_id))
-            self._known[key] = known
+        async with self._asking:  # of many launches at one time, one asks
+            known = self._known.get(key)
+            if known is None or now - known[0] > _FRESH:
+                known = (now, await _look_up(account, vpc_id))
+                self._known[key] = known
         return known[1]
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import anyio
+
 from reconciler.errors import ReconcilerError, Transient
 from reconciler.infrastructure.base import Ends
 from reconciler.infrastructure.base.logs import Logs
@@ -98,6 +100,7 @@ class Watcher:
         self._holds: dict[str, _Hold] = {}
         self.output = CloudWatch(logs)
         self.running = False
+        self._looking = anyio.Lock()
 
     def add(self, watched: Watched) -> None:
         """Watch a task, unless that is done already."""
@@ -141,6 +144,10 @@ class Watcher:
         Returns:
             What failed.
         """
+        async with self._looking:  # a stop looks too where nobody watches
+            return await self._look()
+
+    async def _look(self) -> list[ReconcilerError]:
         failed = []
         groups: dict[Group, list[Watched]] = {}
         for one in self._watched.values():

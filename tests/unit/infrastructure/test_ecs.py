@@ -1,6 +1,7 @@
 """The ECS launcher against AWS in memory: identity, ends, stops, definitions, faults."""
 
 import re
+import sys
 
 import anyio
 import pytest
@@ -9,6 +10,7 @@ from reconciler.blocks.aws import AwsCredentialsSettings, EcsTaskSettings
 from reconciler.errors import Transient, Unreachable
 from reconciler.infrastructure.base import NotLaunchable, NotStarted, Surroundings
 from reconciler.infrastructure.ecs import EcsLauncher
+from reconciler.infrastructure.ecs.client import MISSING
 from reconciler.model.launch import Handle, LaunchSpec, Sought
 from tests.fakes.clock import VirtualClock
 from tests.fakes.ecs_platform import Aws, error
@@ -496,7 +498,7 @@ async def test_no_room_is_a_crash_with_the_words_of_ecs(bench):
 async def test_no_permission_is_a_crash_that_names_the_operation(bench, operation):
     bench.aws.denied.add(operation)
     with pytest.raises(
-        NotStarted, match="ecs:(RegisterTaskDefinition|RunTask): User .* permissions"
+        NotStarted, match=r"ecs:(RegisterTaskDefinition|RunTask): User .* permissions"
     ):
         await bench.launch()
 
@@ -753,9 +755,9 @@ async def test_preflight_takes_every_form_of_image(bench, image):
 async def test_preflight_says_that_credentials_are_refused(bench):
     bench.aws.before["describe_clusters"].append(error("ExpiredTokenException", "It expired."))
     problems = await bench.launcher.preflight(EcsTaskSettings(), "https://prefect.example/api")
-    assert problems == (
+    assert "\n".join(problems) == (
         "ecs:DescribeClusters: It expired. (ExpiredTokenException); "
-        "check aws_credentials and their permissions",
+        "check aws_credentials and their permissions"
     )
 
 
@@ -763,3 +765,10 @@ async def test_no_secret_is_shown_anywhere(bench):
     handle = await bench.launch()
     shown = repr((bench.launcher._prepared, handle, bench.surroundings))
     assert "pnu_secret" not in shown
+
+
+async def test_preflight_says_that_the_extra_is_missing(bench, monkeypatch):
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    launcher = EcsLauncher(bench.surroundings)
+    problems = await launcher.preflight(EcsTaskSettings(), "https://prefect.example/api")
+    assert problems == (MISSING,)
