@@ -1,5 +1,6 @@
 """The ECS launcher against AWS in memory: identity, ends, stops, definitions, faults."""
 
+import random
 import re
 import sys
 
@@ -772,3 +773,52 @@ async def test_preflight_says_that_the_extra_is_missing(bench, monkeypatch):
     launcher = EcsLauncher(bench.surroundings)
     problems = await launcher.preflight(EcsTaskSettings(), "https://prefect.example/api")
     assert problems == (MISSING,)
+
+
+# -- whatever fails, whenever it dies
+
+
+async def live(bench, chance):
+    """Take a launch to its end as the agent does; at each fault another agent goes on."""
+    launcher = bench.again()
+    found = await launcher.find(bench.sought())
+    if found is not None and found.started:
+        handle = found.handle
+    else:
+        handle = await launcher.create(bench.spec())
+        if chance.random() < 0.3:
+            raise Transient("the agent dies after create")
+        handle = await launcher.start(handle)
+    if chance.random() < 0.3:
+        raise Transient("the agent dies before it records the pid")
+    [task] = bench.aws.tasks.values()
+    bench.aws.set_ended(task, 0)
+    launcher._watcher.add(await launcher._watched(handle))
+    while not launcher._watcher.over(handle.token):
+        bench.clock.advance(130)
+        await launcher._watcher.look()
+    return await launcher.ended(handle)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_exactly_one_task_however_often_aws_fails_and_agents_die(bench, seed):
+    chance = random.Random(seed)
+    call, ended = bench.aws.call, None
+
+    def faulty(service, method, values):
+        if chance.random() < 0.3:
+            bench.aws.before[method].append(error("ServerException", "oops", 500))
+        elif chance.random() < 0.2:
+            bench.aws.after[method].append(ReadTimeoutError())
+        return call(service, method, values)
+
+    bench.aws.call = faulty
+    with anyio.fail_after(30):
+        while ended is None:
+            try:
+                ended = await live(bench, chance)
+            except Transient:
+                bench.aws.before.clear()
+                bench.aws.after.clear()
+    assert ended.exit_code == 0
+    assert len(bench.aws.tasks) == 1
