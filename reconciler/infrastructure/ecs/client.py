@@ -17,6 +17,8 @@ MISSING = "ecs-task needs the extra: pip install 'prefect-reconciler[aws]'"
 _THREADS = 10
 """Calls at one time; botocore keeps that many connections open."""
 _CONNECT_SECONDS = 10
+_ACCOUNTS = 32
+"""Credentials whose clients are kept; tokens that are renewed each hour would pile up."""
 
 
 class Session(Protocol):
@@ -126,7 +128,10 @@ class Accounts:
             except Exception as error:  # noqa: BLE001 - botocore's tree isn't imported
                 raise failure(error, "the AWS client") from None
             self._accounts.setdefault(key, Account(key, session, self._limiter))
-        return self._accounts[key]
+        account = self._accounts[key] = self._accounts.pop(key)  # the last used is the last
+        while len(self._accounts) > _ACCOUNTS:
+            del self._accounts[next(iter(self._accounts))]
+        return account
 
 
 class BotoSession:

@@ -1,5 +1,6 @@
 """Registered task definitions: one for each content, shared by runs, removed when long unused."""
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -117,17 +118,22 @@ class Definitions:
             await self.sweep()
 
     async def sweep(self) -> None:
-        """Deregister what we registered and nobody used for long; a failure waits for next time."""
-        now = self._clock.monotonic()
-        for one in tuple(self._known.values()):
-            if one.ours and not one.keep and not one.users and now - one.used >= _KEEP:
-                self.forget(one.arn)
-                try:
-                    await one.account.write(
-                        "ecs:deregister_task_definition", taskDefinition=one.arn
-                    )
-                except ReconcilerError:
-                    continue  # it costs nothing; the next agent that uses it takes it over
+        """Forget what nobody used for long, and deregister it if it is ours to.
+
+        A failure is let be: it costs nothing, and the next agent that uses it takes it over.
+        """
+        for arn in {one.arn for one in self._known.values()}:
+            same_arn = [one for one in self._known.values() if one.arn == arn]
+            if not all(self._idle(one) for one in same_arn):
+                continue  # several credentials may use one definition
+            self.forget(arn)
+            if all(one.ours and not one.keep for one in same_arn):
+                with contextlib.suppress(ReconcilerError):
+                    account = same_arn[-1].account
+                    await account.write("ecs:deregister_task_definition", taskDefinition=arn)
+
+    def _idle(self, one: Registered) -> bool:
+        return not one.users and self._clock.monotonic() - one.used >= _KEEP
 
     async def _existing(
         self, account: Account, wanted: Definition, base: Mapping[str, Any] | None

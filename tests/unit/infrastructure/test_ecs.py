@@ -454,6 +454,22 @@ async def test_a_definition_that_is_to_be_kept_or_is_not_ours_stays(bench):
     assert len(bench.aws.active) == 2
 
 
+async def test_a_definition_in_use_under_other_credentials_stays(bench):
+    other = AwsCredentialsSettings(aws_access_key_id="id")
+    await bench.launcher.discard(await bench.launcher.create(bench.spec(1)))
+    await bench.launcher.create(bench.spec(2, aws_credentials=other))
+    bench.clock.advance(100 * 3600)
+    await bench.launcher._definitions.sweep()
+    assert len(bench.aws.active) == 1
+
+
+async def test_credentials_that_are_renewed_do_not_pile_up(bench):
+    for number in range(40):
+        block = AwsCredentialsSettings(aws_access_key_id=f"id-{number}")
+        await bench.launcher.find(bench.sought(number, aws_credentials=block))
+    assert len(bench.launcher._accounts._accounts) == 32
+
+
 # -- refusals
 
 

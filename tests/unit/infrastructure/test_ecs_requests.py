@@ -260,7 +260,14 @@ def test_what_ecs_adds_makes_no_other_content():
         }
     ]
     assert same(sent, told)
+    assert same({**sent, "tags": [{"key": "a", "value": "b"}]}, told)
     assert digest(sent) != digest({**sent, "cpu": "2048"})
+
+
+def test_a_definition_without_a_network_mode_is_told_as_bridged():
+    sent = made(launch_type="EC2")
+    assert same(sent, {**sent, "networkMode": "bridge"})
+    assert not same(sent, {**sent, "networkMode": "host"})
 
 
 @pytest.mark.parametrize(
