@@ -122,10 +122,8 @@ def stopped(task: Task) -> bool:
     return bool(task.get("lastStatus") == "STOPPED")
 
 
-def ever_ran(task: Task) -> bool:
-    """Tell whether a task's containers were started, however short they ran."""
-    if task.get("startedAt"):
-        return True
+def past_start(task: Task) -> bool:
+    """Tell whether a task that has not ended runs, or did: what comes late is its end."""
     return task.get("lastStatus") not in {None, "PROVISIONING", "PENDING", "ACTIVATING", "STOPPED"}
 
 

@@ -17,7 +17,7 @@ from reconciler.infrastructure.ecs.tasks import (
     Place,
     Task,
     describe,
-    ever_ran,
+    past_start,
     stop,
     stopped,
 )
@@ -205,7 +205,7 @@ class Watcher:
     async def _seen(self, one: Watched, task: Task) -> None:
         if stopped(task):
             await self._end(one, task)
-        elif ever_ran(task):
+        elif past_start(task):
             one.start_within = float("inf")
         elif one.late_since is not None or self._clock.monotonic() - one.since > one.start_within:
             await self._stop_late(one, task)
@@ -221,13 +221,11 @@ class Watcher:
             self._tell(one, Ended(None, f"{one.late}; it has not gone yet"))
 
     async def _end(self, one: Watched, task: Task) -> None:
-        if one.late and not task.get("startedAt"):
-            told = reasons.explain(task) if task.get("stopCode") == "TaskFailedToStart" else ""
-            why = f"{one.late}; {told}" if told else one.late
-            self._tell(one, Ended(None, why))
-            return
+        why = one.late or reasons.explain(task)
+        if one.late and task.get("stopCode") == "TaskFailedToStart":
+            why += f"; {reasons.explain(task)}"
         lines = await self._last_lines(one, task)
-        self._tell(one, Ended(reasons.exit_code(task), reasons.explain(task), lines))
+        self._tell(one, Ended(reasons.exit_code(task), why, lines))
 
     def _unknown(self, one: Watched) -> None:
         now = self._clock.monotonic()
@@ -280,7 +278,7 @@ class Watcher:
 
 
 def _writes(task: Task) -> bool:
-    return ever_ran(task) or stopped(task)
+    return past_start(task) or stopped(task)
 
 
 def _written_until(log: Path) -> int:

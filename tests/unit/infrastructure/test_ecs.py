@@ -158,6 +158,7 @@ async def test_a_second_start_never_starts_twice(bench):
     handle = await bench.launcher.create(bench.spec())
     first = await bench.launcher.start(handle)
     assert await bench.launcher.start(handle) == first
+    assert bench.aws.counts["run_task"] == 1
     other = bench.again()
     assert await other.start(await other.create(bench.spec())) == first
     assert len(bench.aws.tasks) == 1
@@ -280,6 +281,19 @@ async def test_a_start_time_out_stops_what_it_started(bench):
     assert ended.exit_code is None
     assert "did not start within 60 s" in ended.reason
     assert "it was PENDING" in ended.reason
+
+
+async def test_a_late_task_that_failed_meanwhile_says_both(bench):
+    handle = await bench.launch()
+    await bench.watching(handle)
+    bench.aws.stubborn = True
+    await bench.look(121)
+    words = "CannotPullContainerError: no such image"
+    bench.aws.set_ended(bench.task(handle), None, words, stopCode="TaskFailedToStart")
+    await bench.look()
+    reason = (await bench.end_of(handle)).reason
+    assert "did not start within 120 s" in reason
+    assert reason.endswith("the image can't be pulled: no such image")
 
 
 async def test_a_late_task_that_does_not_stop_is_given_up(bench):
