@@ -205,10 +205,11 @@ class Watcher:
     async def _seen(self, one: Watched, task: Task) -> None:
         if stopped(task):
             await self._end(one, task)
-        elif past_start(task):
-            one.start_within = float("inf")
-        elif one.late_since is not None or self._clock.monotonic() - one.since > one.start_within:
+        elif one.late or (not past_start(task) and self._is_late(one)):
             await self._stop_late(one, task)
+
+    def _is_late(self, one: Watched) -> bool:
+        return self._clock.monotonic() - one.since > one.start_within
 
     async def _stop_late(self, one: Watched, task: Task) -> None:
         """Stop a task that did not start in time; its end is told when it is gone."""

@@ -260,7 +260,8 @@ async def test_a_task_that_is_not_listed_for_a_moment_has_not_ended(bench):
     handle = await bench.launch()
     await bench.watching(handle)
     task = bench.aws.tasks.pop(handle.pid.rpartition("::")[2])
-    await bench.look(30)
+    await bench.look(5)
+    await bench.look(50)
     bench.aws.tasks[task["taskArn"]] = task
     await bench.look(30)
     bench.aws.tasks.pop(task["taskArn"])
@@ -621,6 +622,21 @@ async def test_the_back_off_grows_while_aws_stays_busy(bench):
     for _ in range(100):
         await bench.look(5)
     assert 5 <= bench.aws.counts["describe_tasks"] <= 14
+
+
+async def test_the_back_off_starts_anew_when_aws_has_answered(bench):
+    handle = await bench.launch()
+    await bench.watching(handle)
+    busy = error("ThrottlingException", "Rate exceeded")
+    bench.aws.before["describe_tasks"].extend([busy] * 8)
+    while bench.aws.before["describe_tasks"]:
+        await bench.look(121)
+    await bench.look(121)
+    bench.aws.before["describe_tasks"].append(busy)
+    await bench.look()
+    before = bench.aws.counts["describe_tasks"]
+    await bench.look(5)
+    assert bench.aws.counts["describe_tasks"] == before + 1
 
 
 async def test_one_accounts_trouble_is_not_the_others(bench):
