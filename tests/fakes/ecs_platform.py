@@ -104,13 +104,18 @@ class Aws:
         if code is not None:
             task["containers"][0]["exitCode"] = code
 
-    def log(self, task, *lines, prefix="prefect", group="prefect"):
+    def log(self, task, *lines, prefix="prefect", group="prefect", at=None):
         name = f"{prefix}/prefect/{task['taskArn'].rpartition('/')[2]}"
         events = self.streams[group, name]
         for line in lines:
             number = sum(len(one) for one in self.streams.values())
             events.append(
-                {"timestamp": 1000 + number, "message": line, "eventId": f"e{number}", "s": name}
+                {
+                    "timestamp": at or 1000 + number,
+                    "message": line,
+                    "eventId": f"e{number}",
+                    "s": name,
+                }
             )
 
     @property

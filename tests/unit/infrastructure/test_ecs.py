@@ -78,13 +78,18 @@ class Bench:
         return await self.launcher._watcher.look()
 
     async def end_of(self, handle, launcher=None):
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             return await (launcher or self.launcher).ended(handle)
 
     async def watching(self, handle):
         """Have the watcher know a task, as a waiting `ended` does; that wait may be cancelled."""
-        with anyio.move_on_after(0.05):
-            await self.launcher.ended(handle)
+        watcher = self.launcher._watcher
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.launcher.ended, handle)
+            with anyio.fail_after(20):
+                while watcher.over(handle.token) and not watcher.told(handle.token):
+                    await anyio.sleep(0.001)
+            group.cancel_scope.cancel()
 
 
 @pytest.fixture
@@ -668,7 +673,7 @@ async def test_a_watch_that_aws_forbids_says_so(bench):
     handle = await bench.launch()
     await bench.watching(handle)
     bench.aws.denied.add("describe_tasks")
-    with pytest.raises(NotStarted, match="DescribeTasks"), anyio.fail_after(5):
+    with pytest.raises(NotStarted, match="DescribeTasks"), anyio.fail_after(20):
         await bench.launcher.watch()
 
 
@@ -710,6 +715,21 @@ async def test_the_logs_of_many_runs_are_read_in_one_call(bench):
     assert bench.aws.counts["filter_log_events"] <= 4  # pages of three lines
     assert bench.aws.counts["describe_task_definition"] == 0
     assert len(bench.lines) == 10
+
+
+async def test_a_silent_run_has_the_others_lines_read_again_but_not_shown(bench):
+    loud, silent = await bench.launch(1, **LOGS), await bench.launch(2, **LOGS)
+    for handle in (loud, silent):
+        bench.aws.set_running(bench.task(handle))
+        bench.aws.log(bench.task(handle))
+        await bench.watching(handle)
+    for line in ("a", "b", "c"):
+        bench.aws.log(bench.task(loud), line)
+        await bench.look()
+    bench.aws.log(bench.task(silent), "late", at=1001)
+    await bench.look()
+    await bench.look()
+    assert bench.lines == [("run-1", "a"), ("run-1", "b"), ("run-1", "c"), ("run-2", "late")]
 
 
 async def test_a_log_that_may_not_be_read_spoils_no_watch(bench):
@@ -859,7 +879,7 @@ async def test_exactly_one_task_however_often_aws_fails_and_agents_die(bench, se
         return call(service, method, values)
 
     bench.aws.call = faulty
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         while ended is None:
             try:
                 ended = await live(bench, chance)

@@ -189,6 +189,12 @@ def test_the_client_has_what_the_block_says(tmp_path):
     assert client._endpoint.http_session._verify == str(ca)
 
 
+def test_the_version_of_the_ecs_api_is_not_asked_of_other_services():
+    session = BotoSession(credentials(api_version="2014-11-13"), None)
+    assert session.client("ecs", None).meta.service_model.api_version == "2014-11-13"
+    assert session.client("logs", None).meta.service_model.api_version != "2014-11-13"
+
+
 @pytest.mark.parametrize("parameters", [{"config": {"none": 1}}, {"endpoint_url": "nowhere"}])
 def test_options_that_botocore_lacks_are_said(parameters):
     with pytest.raises(NotLaunchable, match="aws_client_parameters can't be used"):
