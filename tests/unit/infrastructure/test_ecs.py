@@ -323,6 +323,16 @@ async def test_a_task_that_runs_is_not_late(bench):
     assert bench.aws.counts["stop_task"] == 0
 
 
+async def test_what_was_never_started_has_no_end_to_wait_for(bench):
+    handle = await bench.launcher.create(bench.spec())
+    assert (await bench.end_of(handle)).reason == "the task was never started"
+
+
+async def test_what_is_no_task_can_not_be_waited_for(bench):
+    with pytest.raises(NotLaunchable, match="not that of an ECS task"):
+        await bench.launcher.ended(Handle(token_of(1), "run-1", "host:12"))
+
+
 # -- stops
 
 
@@ -409,6 +419,19 @@ async def test_the_next_agent_takes_the_definition_over(bench):
     bench.launcher = bench.again()
     await bench.launcher.create(bench.spec(2, **definition))
     assert bench.aws.counts["register_task_definition"] == 1
+
+
+async def test_a_refusal_to_tell_a_definition_is_no_lack_of_one(bench):
+    bench.aws.denied.add("describe_task_definition")
+    with pytest.raises(NotStarted, match="DescribeTaskDefinition"):
+        await bench.launcher.create(bench.spec())
+    assert bench.aws.active == []
+
+
+async def test_in_a_cluster_that_is_gone_nothing_was_started(bench):
+    bench.aws.clusters.clear()
+    found = await bench.launcher.find(bench.sought())
+    assert (found.started, found.alive) == (False, False)
 
 
 async def test_another_content_is_another_revision(bench):
@@ -768,6 +791,18 @@ async def test_the_next_agent_streams_on_where_the_last_stopped(bench):
     await bench.watching(handle)
     await bench.look()
     assert bench.lines == [("run-1", "old")]
+
+
+async def test_a_log_that_is_not_there_is_empty(bench):
+    logs = {"execution_role_arn": ROLE, "configure_cloudwatch_logs": True}
+    handle = await bench.launch(**logs)
+    await bench.watching(handle)
+    assert await bench.launcher.logs("run-1", 5) == ()
+    bench.aws.denied.add("get_log_events")
+    assert await bench.launcher.logs("run-1", 5) == ()
+    plain = await bench.launch(2)
+    await bench.watching(plain)
+    assert await bench.launcher.logs("run-2", 5) == ()
 
 
 # -- before a launch

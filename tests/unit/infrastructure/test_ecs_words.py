@@ -78,6 +78,10 @@ def task(code=None, stop_code=None, reason="", container="", others=()):
             "the container ended with exit code 3",
         ),
         (
+            task(143, others=[{"name": "proxy", "exitCode": 0}, {"name": "b", "exitCode": 137}]),
+            "asked to stop (exit code 143)",
+        ),
+        (
             task(None, "TaskFailedToStart", others=[{"name": "proxy", "reason": PULL}]),
             "the image can't be pulled",
         ),
