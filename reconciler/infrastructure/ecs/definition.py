@@ -23,6 +23,7 @@ Definition = dict[str, Any]
 CONTAINER = "prefect"
 """Name of the container that the flow runs in."""
 FARGATE = frozenset({"FARGATE", "FARGATE_SPOT"})
+OWN_MACHINES = frozenset({"EC2", "EXTERNAL"})
 _CPU, _MEMORY = 1024, 2048
 _LONGEST_FAMILY = 255
 _ANSWERED_ONLY = (
@@ -183,7 +184,10 @@ def _slug(text: str, *, lowercase: bool) -> str:
 
 
 def _size(settings: EcsTaskSettings, made: Definition, container: dict[str, Any]) -> None:
-    """Say how much CPU and memory: of the task on Fargate, of the container on EC2."""
+    """Say how much CPU and memory: of the task on Fargate, of the container on own machines.
+
+    Prefect leaves it out on EXTERNAL, where ECS refuses a container without memory.
+    """
     cpu = settings.cpu or made.get("cpu") or _CPU
     memory = settings.memory or made.get("memory") or _MEMORY
     if settings.launch_type in FARGATE:
@@ -192,7 +196,7 @@ def _size(settings: EcsTaskSettings, made: Definition, container: dict[str, Any]
         if "FARGATE" not in needed:
             needed.append("FARGATE")
         made.setdefault("networkMode", "awsvpc")
-    elif settings.launch_type == "EC2":
+    elif settings.launch_type in OWN_MACHINES:
         container.setdefault("cpu", _whole(cpu, "cpu"))
         container.setdefault("memory", _whole(memory, "memory"))
 
@@ -201,4 +205,4 @@ def _whole(value: object, name: str) -> int:
     try:
         return int(str(value))
     except ValueError:
-        raise NotLaunchable(f"task_definition.{name} must be a number on EC2") from None
+        raise NotLaunchable(f"task_definition.{name} must be a number unless on Fargate") from None

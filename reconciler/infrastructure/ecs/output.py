@@ -136,10 +136,13 @@ class CloudWatch:
             )
             youngest = max([youngest, *self._take(by_name, answer["events"])])
             if not answer.get("nextToken"):
-                for one in followed:
-                    _advance(one, youngest - _LATE)
-                return
+                youngest -= _LATE
+                break
             question["nextToken"] = answer["nextToken"]
+        # Events come in the order of time over all streams. A silent one must not keep the next
+        # look from getting further than this one.
+        for one in followed:
+            _advance(one, youngest)
 
     def _take(self, by_name: Mapping[str, _Followed], events: list[dict[str, Any]]) -> list[int]:
         """Pass new events on; return the times of all."""

@@ -10,7 +10,12 @@ from slugify import slugify
 
 from reconciler.blocks.aws import EcsTaskSettings
 from reconciler.infrastructure.base import NotLaunchable
-from reconciler.infrastructure.ecs.definition import CONTAINER, flow_container, settings_of
+from reconciler.infrastructure.ecs.definition import (
+    CONTAINER,
+    OWN_MACHINES,
+    flow_container,
+    settings_of,
+)
 from reconciler.model.launch import LaunchSpec
 
 TOKEN_TAG = "reconciler.launch-token"  # noqa: S105 - a name; the token is no secret
@@ -98,7 +103,7 @@ def network_of(settings: EcsTaskSettings, subnets: list[str]) -> dict[str, Any]:
 
     Prefect asks for a public address everywhere; ECS refuses that on one's own instances.
     """
-    public = "DISABLED" if settings.launch_type in {"EC2", "EXTERNAL"} else "ENABLED"
+    public = "DISABLED" if settings.launch_type in OWN_MACHINES else "ENABLED"
     configuration = {"subnets": list(subnets), "assignPublicIp": public, "securityGroups": []}
     return {"awsvpcConfiguration": configuration}
 

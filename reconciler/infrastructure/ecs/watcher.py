@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 
 from reconciler.errors import ReconcilerError, Transient
-from reconciler.infrastructure.base import Ends
+from reconciler.infrastructure.base import Ends, NotLaunchable
 from reconciler.infrastructure.base.logs import Logs
 from reconciler.infrastructure.ecs import reasons
 from reconciler.infrastructure.ecs.definitions import Definitions
@@ -192,15 +192,21 @@ class Watcher:
         place = batch[0].place
         tasks = await describe(place.account, place.cluster, [one.place.arn for one in batch])
         await self._stream(batch, tasks)
+        failed = None
         for one in batch:
             task = tasks.get(one.place.arn)
             if self.over(one.token):
                 continue  # it was forgotten while AWS was asked
             if task is None:
                 self._unknown(one)
-            else:
-                one.unknown_since = None
+                continue
+            one.unknown_since = None
+            try:
                 await self._seen(one, task)
+            except ReconcilerError as error:  # the others of the batch come first
+                failed = error
+        if failed is not None:
+            raise failed
 
     async def _seen(self, one: Watched, task: Task) -> None:
         if stopped(task):
@@ -216,7 +222,10 @@ class Watcher:
         now = self._clock.monotonic()
         if one.late_since is None:
             words = reasons.late(task, one.start_within)
-            await stop(one.place, f"It did not start within {one.start_within:g} s.")
+            try:
+                await stop(one.place, f"It did not start within {one.start_within:g} s.")
+            except NotLaunchable as error:
+                words += f"; ECS did not let it be stopped: {error.message}"
             one.late, one.late_since = words, now
         elif now - one.late_since > _STOPPING_FOR:
             self._tell(one, Ended(None, f"{one.late}; it has not gone yet"))

@@ -314,6 +314,22 @@ async def test_a_late_task_that_does_not_stop_is_given_up(bench):
     assert bench.aws.counts["stop_task"] == 1
 
 
+async def test_a_late_task_that_can_not_be_stopped_holds_up_no_other(bench):
+    late, other = await bench.launch(1), await bench.launch(2)
+    await bench.watching(late)
+    await bench.watching(other)
+    bench.aws.before["stop_task"].append(error("ThrottlingException", "Rate exceeded"))
+    bench.aws.set_ended(bench.task(other), 0)
+    await bench.look(121)
+    assert (await bench.end_of(other)).exit_code == 0
+    assert not bench.launcher._watcher.over(late.token)
+    bench.aws.denied.add("stop_task")
+    for _ in range(4):
+        await bench.look(121)
+    reason = (await bench.end_of(late)).reason
+    assert "ECS did not let it be stopped: ecs:StopTask: User" in reason
+
+
 async def test_a_task_that_runs_is_not_late(bench):
     handle = await bench.launch()
     await bench.watching(handle)
@@ -753,6 +769,19 @@ async def test_a_silent_run_has_the_others_lines_read_again_but_not_shown(bench)
     await bench.look()
     await bench.look()
     assert bench.lines == [("run-1", "a"), ("run-1", "b"), ("run-1", "c"), ("run-2", "late")]
+
+
+async def test_a_loud_run_beside_a_silent_one_gets_on(bench):
+    loud, silent = await bench.launch(1, **LOGS), await bench.launch(2, **LOGS)
+    for handle in (loud, silent):
+        bench.aws.set_running(bench.task(handle))
+        bench.aws.log(bench.task(handle))
+        await bench.watching(handle)
+    said = [f"line {number}" for number in range(200)]
+    bench.aws.log(bench.task(loud), *said)
+    for _ in range(5):  # a look reads 20 pages of three lines
+        await bench.look()
+    assert bench.lines == [("run-1", line) for line in said]
 
 
 async def test_a_log_that_may_not_be_read_spoils_no_watch(bench):

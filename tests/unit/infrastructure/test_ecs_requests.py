@@ -127,6 +127,8 @@ def test_a_field_of_the_definition(settings, field, value):
         ({"launch_type": "EC2"}, "cpu", 1024),
         ({"launch_type": "EC2", "memory": 300}, "memory", 300),
         ({"launch_type": "EC2", "task_definition": {"memory": "700"}}, "memory", 700),
+        ({"launch_type": "EXTERNAL"}, "memory", 2048),
+        ({"launch_type": None}, "memory", None),
         ({"launch_type": "FARGATE", "memory": 512}, "memory", None),
         ({}, "logConfiguration", None),
     ],
