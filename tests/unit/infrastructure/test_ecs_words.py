@@ -3,7 +3,9 @@
 import sys
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import (
+    ClientError,
     EndpointConnectionError,
     NoCredentialsError,
     NoRegionError,
@@ -210,3 +212,30 @@ def test_a_missing_extra_is_said_with_the_command(monkeypatch):
     with pytest.raises(NotLaunchable) as told:
         BotoSession(credentials(), None)
     assert told.value.message == MISSING
+
+
+class Body:
+    """The body of an HTTP answer, as botocore reads it."""
+
+    def __init__(self, content):
+        self._content = content
+
+    def stream(self, **how):
+        yield self._content
+
+
+def test_the_real_client_tells_the_tasks_that_a_client_token_has():
+    client = BotoSession(credentials(), None).client("ecs", "eu-west-1")
+    body = b'{"__type": "ConflictException", "message": "in use", "resourceIds": ["arn:task"]}'
+    sent = []
+
+    def answer(request, **how):
+        sent.append(request.url)
+        return AWSResponse(request.url, 400, {}, Body(body))
+
+    client.meta.events.register("before-send.ecs", answer)
+    with pytest.raises(ClientError) as told:
+        client.run_task(taskDefinition="d", clientToken="t")
+    made = failure(told.value, "ecs:RunTask")
+    assert (made.code, made.tasks) == ("ConflictException", ("arn:task",))
+    assert sent == ["https://ecs.eu-west-1.amazonaws.com/"]
