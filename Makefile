@@ -60,7 +60,7 @@ check: lint test-bed ## what CI runs: lint, then all tests with coverage
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(PYTEST_ARGS)
 
 requirements: $(VENV)/.dev ## compile the pinned requirement files anew
-	cd requirements && for major in 2 3; do $(COMPILE) prefect$$major.in -o prefect$$major.txt; done
+	cd requirements && for each in prefect2 prefect3 moto; do $(COMPILE) $$each.in -o $$each.txt; done
 	cd requirements && $(COMPILE) build.in -o build.txt
 	cd requirements && $(COMPILE) ../pyproject.toml --all-extras -c build.txt -o dev.txt
 	cd requirements && $(COMPILE) ../pyproject.toml --extra all -c dev.txt -o all.txt

@@ -1,11 +1,12 @@
 """One launcher per infrastructure type, and the tuple that names them all."""
 
 from reconciler.infrastructure.base import Launcher, Surroundings
+from reconciler.infrastructure.ecs import EcsLauncher
 from reconciler.infrastructure.process import ProcessLauncher
 
 __all__ = ["INFRASTRUCTURE", "Launcher", "Surroundings", "launchers"]
 
-INFRASTRUCTURE = (ProcessLauncher,)
+INFRASTRUCTURE = (ProcessLauncher, EcsLauncher)
 """Every launcher class; each is made from `Surroundings`."""
 
 

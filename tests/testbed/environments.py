@@ -1,4 +1,4 @@
-"""Virtual environments of the Prefect versions under test, made once and kept outside git.
+"""Virtual environments of what tests run beside them (Prefect, moto), made once, kept outside git.
 
 `python -m tests.testbed.environments` makes them all, which `make test` does before pytest.
 """
@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-MAJORS = (2, 3)
 
 
 def cache_folder() -> Path:
@@ -33,12 +32,17 @@ def locked(name: str) -> Iterator[None]:
 
 def prefect_python(major: int) -> Path:
     """Return the interpreter that has Prefect 2.20.26 or 3.8.8, installing it first if needed."""
-    folder = cache_folder() / f"prefect{major}"
-    requirements = ROOT / "requirements" / f"prefect{major}.txt"
+    return environment(f"prefect{major}")
+
+
+def environment(name: str) -> Path:
+    """Return the interpreter that has what `requirements/NAME.txt` pins, installed first if needed."""
+    folder = cache_folder() / name
+    requirements = ROOT / "requirements" / f"{name}.txt"
     wanted = f"{sys.version}\n{hashlib.sha256(requirements.read_bytes()).hexdigest()}"
     stamp = folder / ".installed"
     python = folder / "bin" / "python"
-    with locked(f"prefect{major}"):
+    with locked(name):
         # a cache from elsewhere may have an interpreter that is a dead link
         if not python.exists() or not stamp.is_file() or stamp.read_text() != wanted:
             shutil.rmtree(folder, ignore_errors=True)
@@ -80,5 +84,5 @@ def _finished(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 if __name__ == "__main__":
-    for each in MAJORS:
-        prefect_python(each)
+    for each in ("prefect2", "prefect3", "moto"):
+        environment(each)

@@ -1,6 +1,7 @@
 """The platforms of the matrix, one for each infrastructure type."""
 
 from tests.contract.platform import Platform
+from tests.contract.platforms.ecs import EcsPlatform
 from tests.contract.platforms.process import ProcessPlatform
 
-PLATFORMS: tuple[type[Platform], ...] = (ProcessPlatform,)
+PLATFORMS: tuple[type[Platform], ...] = (ProcessPlatform, EcsPlatform)
