@@ -1,12 +1,13 @@
 """One launcher per infrastructure type, and the tuple that names them all."""
 
 from reconciler.infrastructure.base import Launcher, Surroundings
+from reconciler.infrastructure.docker import DockerLauncher
 from reconciler.infrastructure.ecs import EcsLauncher
 from reconciler.infrastructure.process import ProcessLauncher
 
 __all__ = ["INFRASTRUCTURE", "Launcher", "Surroundings", "launchers"]
 
-INFRASTRUCTURE = (ProcessLauncher, EcsLauncher)
+INFRASTRUCTURE = (ProcessLauncher, DockerLauncher, EcsLauncher)
 """Every launcher class; each is made from `Surroundings`."""
 
 

@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -124,8 +125,19 @@ class FaultProxy:
         requests: everything that came, in order of arrival.
     """
 
-    def __init__(self, upstream: str, *, seed: int = 0) -> None:
+    def __init__(
+        self, upstream: str, *, seed: int = 0, socket: Path | None = None, streams: str = r"\Z."
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            upstream: URL of the server.
+            seed: of the chances.
+            socket: where the server listens instead, the URL's host notwithstanding.
+            streams: regular expression of paths whose answers never end; they pass as they are.
+        """
         parts = urllib.parse.urlsplit(upstream)
+        self._socket, self._streams = socket, re.compile(streams)
         self._origin = f"{parts.scheme}://{parts.netloc}"
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._path = parts.path
@@ -136,7 +148,8 @@ class FaultProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
-        self._client = httpx.AsyncClient(timeout=None, trust_env=False)
+        transport = None if socket is None else httpx.AsyncHTTPTransport(uds=str(socket))
+        self._client = httpx.AsyncClient(timeout=None, trust_env=False, transport=transport)
         self._connections: set[asyncio.Task[None]] = set()
         self.requests: list[Seen] = []
         self.url = ""
@@ -248,7 +261,8 @@ class FaultProxy:
     async def _serve(self, wire: Wire) -> None:
         while (request := await wire.request()) is not None:
             head, body = request
-            if any(name == b"upgrade" for name, _ in head.headers):
+            upgrade = any(name == b"upgrade" for name, _ in head.headers)
+            if upgrade or self._streams.search(head.target.decode()):
                 await self._tunnel(head, wire)
                 return
             seen = Seen(len(self.requests) + 1, head.method.decode(), head.target.decode(), body)
@@ -320,8 +334,11 @@ class FaultProxy:
         return Answer(answer.status_code, kept, body)
 
     async def _tunnel(self, head: h11.Request, wire: Wire) -> None:
-        """Pass a web socket through as it is (Prefect's events); rules don't touch it."""
-        upstream, out = await asyncio.open_connection(*self._address)
+        """Pass a stream or a web socket (Prefect's events) through as it is; rules don't touch it."""
+        if self._socket is None:
+            upstream, out = await asyncio.open_connection(*self._address)
+        else:
+            upstream, out = await asyncio.open_unix_connection(self._socket)
         lines = [b"%s %s HTTP/1.1" % (head.method, head.target)]
         lines += [b"%s: %s" % pair for pair in head.headers]
         out.write(b"\r\n".join([*lines, b"", b""]))

@@ -1,7 +1,8 @@
 """The platforms of the matrix, one for each infrastructure type."""
 
 from tests.contract.platform import Platform
+from tests.contract.platforms.docker import DockerPlatform
 from tests.contract.platforms.ecs import EcsPlatform
 from tests.contract.platforms.process import ProcessPlatform
 
-PLATFORMS: tuple[type[Platform], ...] = (ProcessPlatform, EcsPlatform)
+PLATFORMS: tuple[type[Platform], ...] = (ProcessPlatform, DockerPlatform, EcsPlatform)

@@ -1,0 +1,5 @@
+"""Docker containers as infrastructure of flow runs."""
+
+from reconciler.infrastructure.docker.launcher import DockerLauncher
+
+__all__ = ["DockerLauncher"]
