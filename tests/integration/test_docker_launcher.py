@@ -166,6 +166,23 @@ async def test_a_start_whose_answer_is_lost_is_not_repeated(bench, dockerd):
             b.scope.cancel()
 
 
+async def test_a_refusal_that_is_not_the_engines_own_passes_by_itself(bench, dockerd):
+    async with bench() as b:
+        with FaultProxy(
+            "http://localhost", socket=dockerd.socket, streams=r"/events|follow=1"
+        ) as proxy:
+            await b.agent(proxy.url.replace("http://", "tcp://"))
+            proxy.add(
+                Rule(Fault.BUSY, path="/create", limit=2), Rule(Fault.BUSY, path="/start$", limit=1)
+            )
+            handle = await b.launcher.create(b.spec())
+            with pytest.raises(Transient):
+                await b.launcher.start(handle)
+            await b.launcher.start(handle)
+            assert (await b.ended(handle)).exit_code == 0
+            b.scope.cancel()
+
+
 async def test_the_output_is_streamed_and_ends_with_the_reason(bench):
     async with bench() as b:
         code = "import sys; print('one'); print('two', file=sys.stderr); sys.exit(7)"

@@ -18,7 +18,7 @@ MISSING = "Docker containers need the extra: pip install 'prefect-reconciler[doc
 _UNREACHED = 900  # aiodocker's own status
 _BUSY = frozenset({429, 503, 504})
 _WAIT_SECONDS = 60.0
-_PAUSES = (0.2, 0.5, 1.0, 2.0)
+_PAUSES = (0.2, 0.5, 1.0, 2.0, 3.0, 4.0)
 _DEFAULT = "unix:///var/run/docker.sock"
 
 
@@ -144,6 +144,9 @@ def asking() -> Iterator[None]:
         yield
     except aiodocker.DockerError as error:
         raise _meaning(error.status, str(error.message)) from None
+    except (KeyError, ValueError):
+        # aiodocker wants a "message" in every refusal; what stands before an engine may give none.
+        raise Overloaded("the Docker engine's answer is not one of its own") from None
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
         raise Unreachable(f"the Docker engine does not answer: {type(error).__name__}") from None
 
