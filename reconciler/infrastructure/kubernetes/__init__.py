@@ -1,0 +1,1 @@
+"""Kubernetes jobs as infrastructure of flow runs. So far the manifest; the launcher is on its way."""

@@ -1,0 +1,225 @@
+"""The Job that is made for a flow run. Pure.
+
+The rules are those of Prefect 2.20.26's KubernetesJob (facts/infrastructure-blocks.md). It differs
+where that ran a flow more than once, or lost what the run needs:
+
+- `backoffLimit` is 0 unless the manifest sets it; Kubernetes' own default runs a failed pod six
+  more times.
+- `parallelism` and `completions` go where the API reads them; Prefect's base manifest has them in
+  the pod's spec, where they mean nothing.
+- A customization that replaces the environment takes neither the run's id nor the way to the API.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import jsonpatch
+from slugify import slugify
+
+from reconciler.blocks.kubernetes import KubernetesJobSettings
+from reconciler.infrastructure.base import NotLaunchable
+from reconciler.model.launch import LaunchSpec
+
+CONTAINER = "prefect-job"
+TOKEN_LABEL = "reconciler.io/launch-token"  # noqa: S105 - the name of a label
+RUN_LABEL = "reconciler.io/flow-run-id"
+DEFAULT_COMMAND = ("prefect", "flow-run", "execute")
+
+_OWN_VARIABLES = ("PREFECT__FLOW_RUN_ID", "PREFECT_API_URL", "PREFECT_API_KEY")
+_LONGEST_NAME, _LONGEST_VALUE, _LONGEST_PREFIX = 63, 63, 253
+_FIXED: tuple[tuple[tuple[str, ...], Any, str], ...] = (
+    (("apiVersion",), "batch/v1", ""),
+    (("kind",), "Job", ""),
+    (("spec", "parallelism"), 1, "a flow run is one pod"),
+    (("spec", "completions"), 1, "a flow run is one pod"),
+    (("spec", "template", "spec", "restartPolicy"), "Never", "a flow run must not run twice"),
+)
+
+
+def job_name(spec: LaunchSpec) -> str:
+    """Return the Job's name: a readable part, then the launch token.
+
+    The API refuses a second Job of one name, so a launch can't be made twice. Prefect let the API
+    add five random characters instead.
+    """
+    room = _LONGEST_NAME - len(spec.token) - 1
+    readable = slugify(spec.name, max_length=room, regex_pattern=r"[^a-zA-Z0-9-]+").strip("-")
+    return f"{readable or 'flow-run'[:room]}-{spec.token}"
+
+
+def job_manifest(spec: LaunchSpec, image: str) -> dict[str, Any]:
+    """Return the manifest of a Job that waits (`suspend`) until it is told to start.
+
+    Args:
+        spec: the launch; its settings are `KubernetesJobSettings`.
+        image: the default image.
+
+    Raises:
+        NotLaunchable: `job` or `customizations` can't be used; the message names the place.
+    """
+    settings = spec.settings
+    assert isinstance(settings, KubernetesJobSettings)  # noqa: S101 - for the type checker
+    manifest = _base(settings)
+    _take_settings(manifest, settings, spec, image)
+    for number, operation in enumerate(settings.customizations):
+        manifest = _customized(manifest, number, operation)
+    _check(manifest, "customizations")
+    _take_identity(manifest, spec)
+    return manifest
+
+
+def labels(given: Mapping[str, str]) -> dict[str, str]:
+    """Return labels in the characters that Kubernetes allows."""
+    return {_label_key(key): _label_value(value) for key, value in given.items()}
+
+
+def _base(settings: KubernetesJobSettings) -> dict[str, Any]:
+    """Return the manifest of the block, with what Prefect's base manifest has filled in.
+
+    Raises:
+        NotLaunchable: it has no container, or runs a flow otherwise than once.
+    """
+    manifest: dict[str, Any] = deepcopy(settings.job) if settings.job is not None else {}
+    manifest.setdefault("apiVersion", "batch/v1")
+    manifest.setdefault("kind", "Job")
+    metadata = _mapping(manifest, "metadata")
+    _mapping(metadata, "labels", "metadata.")
+    job = _mapping(manifest, "spec")
+    template = _mapping(job, "template", "spec.")
+    pod = _mapping(template, "spec", "spec.template.")
+    for misplaced in ("parallelism", "completions"):
+        value = pod.pop(misplaced, 1)
+        job.setdefault(misplaced, value)
+    job.setdefault("backoffLimit", 0)
+    pod.setdefault("restartPolicy", "Never")
+    if settings.job is None:
+        pod["containers"] = [{"name": CONTAINER}]
+    _check(manifest, "job")
+    container = pod["containers"][0]
+    container.setdefault("name", CONTAINER)
+    container.setdefault("env", [])
+    return manifest
+
+
+def _mapping(place: dict[str, Any], key: str, where: str = "") -> dict[str, Any]:
+    value = place.setdefault(key, {})
+    if not isinstance(value, dict):
+        raise NotLaunchable(f"job: {where}{key} is no mapping")
+    return value
+
+
+def _check(manifest: Mapping[str, Any], source: str) -> None:
+    """Check what a flow run can't do without.
+
+    Raises:
+        NotLaunchable: something is missing or set otherwise; `source` made it so.
+    """
+    for path, wanted, why in _FIXED:
+        found = _at(manifest, path)
+        if found != wanted:
+            reason = f" ({why})" if why else ""
+            raise NotLaunchable(f"{source}: {'.'.join(path)} must be {wanted!r}{reason}")
+    containers = _at(manifest, ("spec", "template", "spec", "containers"))
+    if not isinstance(containers, list) or not containers or not isinstance(containers[0], dict):
+        raise NotLaunchable(f"{source}: spec.template.spec.containers has no container")
+    if containers[0].get("name", CONTAINER) != CONTAINER:
+        raise NotLaunchable(f"{source}: the first container must be named {CONTAINER!r}")
+
+
+def _at(manifest: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    place: Any = manifest
+    for step in path:
+        place = place.get(step) if isinstance(place, Mapping) else None
+    return place
+
+
+def _take_settings(
+    manifest: dict[str, Any], settings: KubernetesJobSettings, spec: LaunchSpec, image: str
+) -> None:
+    """Put the block's settings over its manifest; a setting that is left out changes nothing."""
+    metadata, job = manifest["metadata"], manifest["spec"]
+    pod = job["template"]["spec"]
+    container = pod["containers"][0]
+    if settings.namespace is not None:
+        metadata["namespace"] = settings.namespace
+    metadata.setdefault("namespace", "default")
+    if settings.image is not None:
+        container["image"] = settings.image
+    container.setdefault("image", image)
+    metadata["labels"].update(labels(spec.labels))
+    env = {name: value for name, value in spec.env.items() if value is not None}
+    container["env"] = [*container["env"], *_variables(env)]
+    if settings.image_pull_policy is not None:
+        container["imagePullPolicy"] = settings.image_pull_policy.value
+    if settings.service_account_name is not None:
+        pod["serviceAccountName"] = settings.service_account_name
+    if settings.finished_job_ttl is not None:
+        job["ttlSecondsAfterFinished"] = settings.finished_job_ttl
+    container["args"] = list(spec.command or DEFAULT_COMMAND)
+
+
+def _customized(manifest: dict[str, Any], number: int, operation: Any) -> dict[str, Any]:
+    """Apply one operation of RFC 6902.
+
+    Raises:
+        NotLaunchable: it can't be applied; the message says which and why, and shows nothing of the
+            manifest, which holds the key of the API.
+    """
+    where = f"customizations[{number}]"
+    try:
+        patch = jsonpatch.JsonPatch([operation])
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:
+        raise NotLaunchable(f"{where} is no operation of a JSON patch: {error}") from None
+    where += f" ({operation['op']} {operation['path']})"
+    try:
+        changed: Any = patch.apply(manifest)
+    except jsonpatch.JsonPatchTestFailed:
+        raise NotLaunchable(f"{where}: the value there is another one") from None
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError):
+        raise NotLaunchable(f"{where}: the manifest has no such place") from None
+    if not isinstance(changed, dict):
+        raise NotLaunchable(f"{where}: it leaves no manifest")
+    return changed
+
+
+def _take_identity(manifest: dict[str, Any], spec: LaunchSpec) -> None:
+    """Put in what makes this Job the launch that it is; nothing may change that."""
+    metadata = _mapping(manifest, "metadata")
+    metadata.pop("generateName", None)
+    metadata["name"] = job_name(spec)
+    metadata.setdefault("namespace", "default")
+    own = {TOKEN_LABEL: spec.token, RUN_LABEL: spec.flow_run_id}
+    template = manifest["spec"]["template"]
+    for place in (metadata, _mapping(template, "metadata", "spec.template.")):
+        _mapping(place, "labels", "metadata.").update(own)
+    manifest["spec"]["suspend"] = True
+    container = template["spec"]["containers"][0]
+    env = container.setdefault("env", [])
+    there = {one.get("name") for one in env if isinstance(one, dict)}
+    lost = {name: spec.env.get(name) for name in _OWN_VARIABLES if name not in there}
+    env += _variables({name: value for name, value in lost.items() if value is not None})
+
+
+def _variables(env: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in env.items()]
+
+
+def _label_key(key: str) -> str:
+    prefix, slash, name = key.rpartition("/")
+    name = _slug(name, _LONGEST_NAME, lowercase=False)
+    if not slash:
+        return name
+    pattern = r"[^a-zA-Z0-9-\.]+"
+    kept = slugify(prefix, max_length=_LONGEST_PREFIX, regex_pattern=pattern, lowercase=False)
+    return f"{kept.strip('_-.')}/{name}"
+
+
+def _label_value(value: str) -> str:
+    return _slug(value, _LONGEST_VALUE, lowercase=True)
+
+
+def _slug(text: str, longest: int, *, lowercase: bool) -> str:
+    pattern = r"[^a-zA-Z0-9-_.]+"
+    made = slugify(text, max_length=longest, regex_pattern=pattern, lowercase=lowercase)
+    return str(made).strip("_-.")
