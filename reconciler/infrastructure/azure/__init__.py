@@ -1,0 +1,1 @@
+"""Azure container instances as infrastructure of flow runs. So far the request; more is on its way."""
