@@ -3,11 +3,12 @@
 from reconciler.infrastructure.base import Launcher, Surroundings
 from reconciler.infrastructure.docker import DockerLauncher
 from reconciler.infrastructure.ecs import EcsLauncher
+from reconciler.infrastructure.kubernetes import KubernetesLauncher
 from reconciler.infrastructure.process import ProcessLauncher
 
 __all__ = ["INFRASTRUCTURE", "Launcher", "Surroundings", "launchers"]
 
-INFRASTRUCTURE = (ProcessLauncher, DockerLauncher, EcsLauncher)
+INFRASTRUCTURE = (ProcessLauncher, DockerLauncher, KubernetesLauncher, EcsLauncher)
 """Every launcher class; each is made from `Surroundings`."""
 
 

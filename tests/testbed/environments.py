@@ -22,10 +22,11 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Let one process at a time make something in the cache folder."""
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    with (cache_folder() / f".{name}.lock").open("w") as lock:
+def locked(name: str, folder: Path | None = None) -> Iterator[None]:
+    """Let one process at a time make something in a folder, by default the cache folder."""
+    place = folder or cache_folder()
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / f".{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -15,6 +15,7 @@ import os
 import random
 import re
 import signal
+import ssl
 import threading
 import urllib.parse
 from collections import Counter
@@ -126,7 +127,13 @@ class FaultProxy:
     """
 
     def __init__(
-        self, upstream: str, *, seed: int = 0, socket: Path | None = None, streams: str = r"\Z."
+        self,
+        upstream: str,
+        *,
+        seed: int = 0,
+        socket: Path | None = None,
+        tls: ssl.SSLContext | None = None,
+        streams: str = r"\Z.",
     ) -> None:
         """Prepare it.
 
@@ -134,10 +141,11 @@ class FaultProxy:
             upstream: URL of the server.
             seed: of the chances.
             socket: where the server listens instead, the URL's host notwithstanding.
+            tls: for an upstream behind https; the proxy itself speaks http.
             streams: regular expression of paths whose answers never end; they pass as they are.
         """
         parts = urllib.parse.urlsplit(upstream)
-        self._socket, self._streams = socket, re.compile(streams)
+        self._socket, self._tls, self._streams = socket, tls, re.compile(streams)
         self._origin = f"{parts.scheme}://{parts.netloc}"
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._path = parts.path
@@ -149,7 +157,9 @@ class FaultProxy:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
         transport = None if socket is None else httpx.AsyncHTTPTransport(uds=str(socket))
-        self._client = httpx.AsyncClient(timeout=None, trust_env=False, transport=transport)
+        self._client = httpx.AsyncClient(
+            timeout=None, trust_env=False, transport=transport, verify=tls or False
+        )
         self._connections: set[asyncio.Task[None]] = set()
         self.requests: list[Seen] = []
         self.url = ""
@@ -336,7 +346,7 @@ class FaultProxy:
     async def _tunnel(self, head: h11.Request, wire: Wire) -> None:
         """Pass a stream or a web socket (Prefect's events) through as it is; rules don't touch it."""
         if self._socket is None:
-            upstream, out = await asyncio.open_connection(*self._address)
+            upstream, out = await asyncio.open_connection(*self._address, ssl=self._tls)
         else:
             upstream, out = await asyncio.open_unix_connection(self._socket)
         lines = [b"%s %s HTTP/1.1" % (head.method, head.target)]

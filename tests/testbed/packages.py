@@ -4,6 +4,7 @@ Where they can't be had, whoever asks fails, since nothing real is skipped.
 """
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -38,6 +39,30 @@ def download(folder: Path, *packages: str) -> None:
     folder.chmod(0o777)  # apt downloads as a user of its own
     with locked("apt"):
         _apt("download", "-q", *packages, folder=folder)
+
+
+def source(folder: Path, package: str) -> None:
+    """Download a Debian source package into a folder, from where this machine has its packages.
+
+    Raises:
+        RuntimeError: it can't be had.
+    """
+    parts, lists = folder / "apt" / "parts", folder / "apt" / "lists"
+    parts.mkdir(parents=True)
+    (lists / "partial").mkdir(parents=True)
+    for path in [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]:
+        if path.is_file():
+            text = re.sub(r"^Types:.*$", "Types: deb-src", path.read_text(), flags=re.MULTILINE)
+            text = re.sub(r"^deb ", "deb-src ", text, flags=re.MULTILINE)
+            (parts / path.name).write_text(text)
+    options = (
+        *("-o", "Dir::Etc::sourcelist=/dev/null"),
+        *("-o", f"Dir::Etc::sourceparts={parts}"),
+        *("-o", f"Dir::State::lists={lists}"),
+        *("-o", "APT::Sandbox::User=root"),
+    )
+    _run(*options, "update")
+    _apt(*options, "source", "--download-only", package, folder=folder)
 
 
 def program(name: str) -> str:

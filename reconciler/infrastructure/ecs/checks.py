@@ -1,13 +1,12 @@
 """What makes a launch on ECS impossible, found before anything is launched."""
 
-import ipaddress
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from reconciler.blocks.aws import EcsTaskSettings
 from reconciler.errors import Transient
 from reconciler.infrastructure.base import NotLaunchable
+from reconciler.infrastructure.base.addresses import is_of_this_machine
 from reconciler.infrastructure.ecs.client import Account
 from reconciler.infrastructure.ecs.definition import flow_container, prepare
 from reconciler.infrastructure.ecs.network import Networks
@@ -41,7 +40,7 @@ def offline(settings: EcsTaskSettings, api_url: str, image: str) -> list[str]:
             problems.append(f"image {image_named!r} is no reference of a container image")
     except NotLaunchable as error:
         problems.append(error.message)
-    if _of_this_machine(api_url):
+    if is_of_this_machine(api_url):
         problems.append(
             f"a task can't reach the Prefect API at {api_url}: set an address that AWS can reach"
         )
@@ -92,12 +91,3 @@ async def _cluster(account: Account, settings: EcsTaskSettings) -> list[str]:
         return [f"the ECS cluster {name} does not exist{where}: check cluster"]
     status = found[0].get("status", "ACTIVE")
     return [] if status == "ACTIVE" else [f"the ECS cluster {name} is {status}"]
-
-
-def _of_this_machine(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-    return address.is_loopback or address.is_unspecified

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-import jsonpatch
 from slugify import slugify
 
 from reconciler.blocks.aws import EcsTaskSettings
 from reconciler.infrastructure.base import NotLaunchable
+from reconciler.infrastructure.base.patches import patched
 from reconciler.infrastructure.ecs.definition import (
     CONTAINER,
     OWN_MACHINES,
@@ -60,7 +60,10 @@ def run_task(
         made["launchType"] = settings.launch_type
     if network is not None:
         made["networkConfiguration"] = deepcopy(dict(network))
-    return _one_of_ours(customised(made, settings.task_customizations), spec.token)
+    changed = patched("task_customizations", settings.task_customizations, made)
+    if not isinstance(changed, dict):
+        raise NotLaunchable("task_customizations must leave the request a mapping")
+    return _one_of_ours(changed, spec.token)
 
 
 def cluster_of(settings: EcsTaskSettings) -> str | None:
@@ -112,32 +115,6 @@ def tags(labels: Mapping[str, str]) -> list[dict[str, str]]:
     """Return labels as tags, in the characters that ECS allows."""
     made = {_tag(key)[:_LONGEST_KEY]: _tag(value)[:_LONGEST_VALUE] for key, value in labels.items()}
     return [{"key": key, "value": value} for key, value in made.items() if key]
-
-
-def customised(request: dict[str, Any], operations: list[dict[str, Any]]) -> dict[str, Any]:
-    """Apply RFC 6902 operations, one by one, so that a fault can be named.
-
-    Raises:
-        NotLaunchable: which operation, and why; the request, which holds credentials, is not shown.
-    """
-    made: Any = request
-    for index, operation in enumerate(operations):
-        where = f"task_customizations[{index}]"
-        try:
-            patch = jsonpatch.JsonPatch([operation])
-        except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
-            raise NotLaunchable(f"{where} is no operation of a JSON patch: {error}") from None
-        where += f" ({operation['op']} {operation['path']})"
-        try:
-            made = patch.apply(made)
-        except jsonpatch.JsonPatchTestFailed:
-            raise NotLaunchable(f"{where}: the test fails") from None
-        except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError):
-            text = "its path does not exist in the request that runs the task"
-            raise NotLaunchable(f"{where}: {text}") from None
-    if not isinstance(made, dict):
-        raise NotLaunchable("task_customizations must leave the request a mapping")
-    return made
 
 
 def _one_of_ours(request: dict[str, Any], token: str) -> dict[str, Any]:

@@ -1,1 +1,5 @@
-"""Kubernetes jobs as infrastructure of flow runs. So far the manifest; the launcher is on its way."""
+"""Kubernetes jobs as infrastructure of flow runs."""
+
+from reconciler.infrastructure.kubernetes.launcher import KubernetesLauncher
+
+__all__ = ["KubernetesLauncher"]

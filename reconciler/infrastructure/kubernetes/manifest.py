@@ -8,26 +8,31 @@ where that ran a flow more than once, or lost what the run needs:
 - `parallelism` and `completions` go where the API reads them; Prefect's base manifest has them in
   the pod's spec, where they mean nothing.
 - A customization that replaces the environment takes neither the run's id nor the way to the API.
+- Kubernetes keeps an ended Job for a minute at least, whatever `finished_job_ttl`: its exit code and
+  its log are still to be read. Of a shorter one, the agent removes it directly after that.
 """
 
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-import jsonpatch
 from slugify import slugify
 
 from reconciler.blocks.kubernetes import KubernetesJobSettings
 from reconciler.infrastructure.base import NotLaunchable
+from reconciler.infrastructure.base.patches import patched
 from reconciler.model.launch import LaunchSpec
 
 CONTAINER = "prefect-job"
 TOKEN_LABEL = "reconciler.io/launch-token"  # noqa: S105 - the name of a label
 RUN_LABEL = "reconciler.io/flow-run-id"
+DISCARD = "reconciler.io/discard"
+"""Annotation of a Job that the agent removes itself when it has ended."""
 DEFAULT_COMMAND = ("prefect", "flow-run", "execute")
 
 _OWN_VARIABLES = ("PREFECT__FLOW_RUN_ID", "PREFECT_API_URL", "PREFECT_API_KEY")
 _LONGEST_NAME, _LONGEST_VALUE, _LONGEST_PREFIX = 63, 63, 253
+_SHORTEST_TTL = 60
 _FIXED: tuple[tuple[tuple[str, ...], Any, str], ...] = (
     (("apiVersion",), "batch/v1", ""),
     (("kind",), "Job", ""),
@@ -49,7 +54,10 @@ def job_name(spec: LaunchSpec) -> str:
 
 
 def job_manifest(spec: LaunchSpec, image: str) -> dict[str, Any]:
-    """Return the manifest of a Job that waits (`suspend`) until it is told to start.
+    """Return the manifest of a Job that waits until it is told to start.
+
+    It waits by `parallelism: 0`, which pauses a Job in every version of Kubernetes (batch/v1), and
+    leaves `suspend` to admission controllers such as Kueue.
 
     Args:
         spec: the launch; its settings are `KubernetesJobSettings`.
@@ -58,15 +66,29 @@ def job_manifest(spec: LaunchSpec, image: str) -> dict[str, Any]:
     Raises:
         NotLaunchable: `job` or `customizations` can't be used; the message names the place.
     """
-    settings = spec.settings
-    assert isinstance(settings, KubernetesJobSettings)  # noqa: S101 - for the type checker
+    settings = settings_of(spec)
     manifest = _base(settings)
     _take_settings(manifest, settings, spec, image)
-    for number, operation in enumerate(settings.customizations):
-        manifest = _customized(manifest, number, operation)
+    manifest = _customized(manifest, settings)
     _check(manifest, "customizations")
-    _take_identity(manifest, spec)
+    _take_identity(manifest, spec, settings)
     return manifest
+
+
+def namespace_of(settings: KubernetesJobSettings) -> str:
+    """Return the namespace that Jobs of a block go to.
+
+    Raises:
+        NotLaunchable: `job` or `customizations` can't be used; the message names the place.
+    """
+    nothing = LaunchSpec("", "", "", KubernetesJobSettings.slug, settings)
+    return str(job_manifest(nothing, "")["metadata"]["namespace"])
+
+
+def settings_of(spec: LaunchSpec) -> KubernetesJobSettings:
+    """Return a launch's settings as what they are."""
+    assert isinstance(spec.settings, KubernetesJobSettings)  # noqa: S101 - for the type checker
+    return spec.settings
 
 
 def labels(given: Mapping[str, str]) -> dict[str, str]:
@@ -155,35 +177,25 @@ def _take_settings(
     if settings.service_account_name is not None:
         pod["serviceAccountName"] = settings.service_account_name
     if settings.finished_job_ttl is not None:
-        job["ttlSecondsAfterFinished"] = settings.finished_job_ttl
+        job["ttlSecondsAfterFinished"] = max(settings.finished_job_ttl, _SHORTEST_TTL)
     container["args"] = list(spec.command or DEFAULT_COMMAND)
 
 
-def _customized(manifest: dict[str, Any], number: int, operation: Any) -> dict[str, Any]:
-    """Apply one operation of RFC 6902.
+def _customized(manifest: dict[str, Any], settings: KubernetesJobSettings) -> dict[str, Any]:
+    """Apply the customizations.
 
     Raises:
-        NotLaunchable: it can't be applied; the message says which and why, and shows nothing of the
-            manifest, which holds the key of the API.
+        NotLaunchable: one of them can't be applied.
     """
-    where = f"customizations[{number}]"
-    try:
-        patch = jsonpatch.JsonPatch([operation])
-    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:
-        raise NotLaunchable(f"{where} is no operation of a JSON patch: {error}") from None
-    where += f" ({operation['op']} {operation['path']})"
-    try:
-        changed: Any = patch.apply(manifest)
-    except jsonpatch.JsonPatchTestFailed:
-        raise NotLaunchable(f"{where}: the value there is another one") from None
-    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError):
-        raise NotLaunchable(f"{where}: the manifest has no such place") from None
+    changed = patched("customizations", settings.customizations, manifest)
     if not isinstance(changed, dict):
-        raise NotLaunchable(f"{where}: it leaves no manifest")
+        raise NotLaunchable("customizations: they leave no manifest")
     return changed
 
 
-def _take_identity(manifest: dict[str, Any], spec: LaunchSpec) -> None:
+def _take_identity(
+    manifest: dict[str, Any], spec: LaunchSpec, settings: KubernetesJobSettings
+) -> None:
     """Put in what makes this Job the launch that it is; nothing may change that."""
     metadata = _mapping(manifest, "metadata")
     metadata.pop("generateName", None)
@@ -193,7 +205,10 @@ def _take_identity(manifest: dict[str, Any], spec: LaunchSpec) -> None:
     template = manifest["spec"]["template"]
     for place in (metadata, _mapping(template, "metadata", "spec.template.")):
         _mapping(place, "labels", "metadata.").update(own)
-    manifest["spec"]["suspend"] = True
+    manifest["spec"]["parallelism"] = 0
+    ttl = settings.finished_job_ttl
+    if ttl is not None and ttl < _SHORTEST_TTL:
+        _mapping(metadata, "annotations", "metadata.")[DISCARD] = "true"
     container = template["spec"]["containers"][0]
     env = container.setdefault("env", [])
     there = {one.get("name") for one in env if isinstance(one, dict)}

@@ -84,6 +84,17 @@ def hindrance(pod: Json | None) -> str:
     return "its pod is still pending"
 
 
+def is_taken_away(pod: Json) -> bool:
+    """Tell whether a pod that runs is being deleted."""
+    running = pod.get("status", {}).get("phase") == "Running"
+    return running and "deletionTimestamp" in pod["metadata"]
+
+
+def taken_away(pod: Json) -> str:
+    """Return why a pod is being deleted."""
+    return _disruption(pod) or "the pod was deleted by somebody else"
+
+
 def is_hopeless(pod: Json) -> bool:
     """Tell whether waiting can't help: the name of the image is no name."""
     waits = [status.get("state", {}).get("waiting") or {} for status in _statuses(pod)]

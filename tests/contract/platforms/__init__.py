@@ -3,6 +3,12 @@
 from tests.contract.platform import Platform
 from tests.contract.platforms.docker import DockerPlatform
 from tests.contract.platforms.ecs import EcsPlatform
+from tests.contract.platforms.kubernetes import KubernetesPlatform
 from tests.contract.platforms.process import ProcessPlatform
 
-PLATFORMS: tuple[type[Platform], ...] = (ProcessPlatform, DockerPlatform, EcsPlatform)
+PLATFORMS: tuple[type[Platform], ...] = (
+    ProcessPlatform,
+    DockerPlatform,
+    KubernetesPlatform,
+    EcsPlatform,
+)

@@ -343,9 +343,18 @@ def test_customisations_change_the_request():
 @pytest.mark.parametrize(
     ("operation", "words"),
     [
-        ({"op": "replace", "path": "/none/x", "value": 1}, r"\[1\] \(replace /none/x\): its path"),
-        ({"op": "remove", "path": "/cluster"}, r"\[1\] \(remove /cluster\): its path"),
-        ({"op": "test", "path": "/count", "value": 2}, r"\[1\] \(test /count\): the test fails"),
+        (
+            {"op": "replace", "path": "/none/x", "value": 1},
+            r"\[1\] \(replace /none/x\): there is no such place",
+        ),
+        (
+            {"op": "remove", "path": "/cluster"},
+            r"\[1\] \(remove /cluster\): there is no such place",
+        ),
+        (
+            {"op": "test", "path": "/count", "value": 2},
+            r"\[1\] \(test /count\): the value there is another one",
+        ),
         ({"op": "change", "path": "/count"}, r"\[1\] is no operation"),
         ({"op": "add", "path": "count", "value": 1}, r"\[1\] is no operation"),
         ({"path": "/count"}, r"\[1\] is no operation"),

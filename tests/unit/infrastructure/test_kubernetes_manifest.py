@@ -50,10 +50,9 @@ def plain(metadata=None, job=None, pod=None, container=None):
             **(metadata or {}),
         },
         "spec": {
-            "parallelism": 1,
+            "parallelism": 0,
             "completions": 1,
             "backoffLimit": 0,
-            "suspend": True,
             "template": {
                 "metadata": {"labels": OWN},
                 "spec": {
@@ -86,7 +85,14 @@ def test_a_block_without_settings():
         ({"namespace": "flows"}, {"metadata": {"namespace": "flows"}}),
         ({"service_account_name": "runner"}, {"pod": {"serviceAccountName": "runner"}}),
         ({"image_pull_policy": "Always"}, {"container": {"imagePullPolicy": "Always"}}),
-        ({"finished_job_ttl": 60}, {"job": {"ttlSecondsAfterFinished": 60}}),
+        ({"finished_job_ttl": 90}, {"job": {"ttlSecondsAfterFinished": 90}}),
+        (
+            {"finished_job_ttl": 0},
+            {
+                "job": {"ttlSecondsAfterFinished": 60},
+                "metadata": {"annotations": {"reconciler.io/discard": "true"}},
+            },
+        ),
         (
             {"labels": {"my.org/Team": "Data X"}},
             {"metadata": {"labels": {"my.org/Team": "data-x", **OWN}}},
@@ -138,7 +144,7 @@ def test_the_blocks_manifest_is_kept_where_no_setting_says_otherwise():
     assert pod["containers"][0]["image"] == "own:1"
     assert pod["containers"][0]["env"] == variables({"X": "x", **API})
     assert "parallelism" not in pod
-    assert made(job=JOB)["spec"]["parallelism"] == 1
+    assert made(job=JOB)["spec"]["parallelism"] == 0, "no pod before it is told to start"
     assert made(job=JOB)["spec"]["backoffLimit"] == 2
 
 
@@ -205,7 +211,7 @@ def test_customizations_are_applied_in_order():
     [
         (
             {"op": "replace", "path": "/spec/nothing", "value": 1},
-            r"\[1\] \(replace /spec/nothing\): the manifest has no such",
+            r"\[1\] \(replace /spec/nothing\): there is no such place",
         ),
         ({"op": "remove", "path": "/metadata/none"}, r"\[1\] \(remove /metadata/none\)"),
         (
@@ -215,7 +221,7 @@ def test_customizations_are_applied_in_order():
         ({"op": "spin", "path": "/kind"}, r"\[1\] is no operation of a JSON patch"),
         ({"path": "/kind"}, r"\[1\] is no operation"),
         ({"op": "add", "path": "kind", "value": 1}, r"\[1\] is no operation"),
-        ({"op": "replace", "path": "", "value": []}, r"\[1\] \(replace \): it leaves no manifest"),
+        ({"op": "replace", "path": "", "value": []}, "they leave no manifest"),
         (
             {"op": "replace", "path": "/spec/completions", "value": 3},
             "customizations: spec.completions must be 1",
@@ -252,7 +258,7 @@ def test_a_customization_that_replaces_the_environment_keeps_what_the_run_needs(
     assert told == {"ONLY": "this", **API}
 
 
-@pytest.mark.parametrize("path", ["/metadata/name", "/metadata/generateName", "/spec/suspend"])
+@pytest.mark.parametrize("path", ["/metadata/name", "/metadata/generateName"])
 def test_no_customization_changes_which_launch_it_is(path):
     operation = {"op": "add", "path": path, "value": "x"}
     assert made(customizations=[operation]) == plain()
