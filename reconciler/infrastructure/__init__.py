@@ -1,6 +1,7 @@
 """One launcher per infrastructure type, and the tuple that names them all."""
 
 from reconciler.infrastructure.base import Launcher, Surroundings
+from reconciler.infrastructure.cloud_run import CloudRunLauncher
 from reconciler.infrastructure.docker import DockerLauncher
 from reconciler.infrastructure.ecs import EcsLauncher
 from reconciler.infrastructure.kubernetes import KubernetesLauncher
@@ -8,7 +9,13 @@ from reconciler.infrastructure.process import ProcessLauncher
 
 __all__ = ["INFRASTRUCTURE", "Launcher", "Surroundings", "launchers"]
 
-INFRASTRUCTURE = (ProcessLauncher, DockerLauncher, KubernetesLauncher, EcsLauncher)
+INFRASTRUCTURE = (
+    ProcessLauncher,
+    DockerLauncher,
+    KubernetesLauncher,
+    EcsLauncher,
+    CloudRunLauncher,
+)
 """Every launcher class; each is made from `Surroundings`."""
 
 

@@ -234,6 +234,11 @@ class PlatformSettings(Group):
         validation_alias=_names("RECONCILER_CLOUD_RUN_ENDPOINT"),
         description="Address of the Cloud Run API, for private endpoints.",
     )
+    cloud_logging_endpoint: str | None = Field(
+        None,
+        validation_alias=_names("RECONCILER_CLOUD_LOGGING_ENDPOINT"),
+        description="Address of the Cloud Logging API, for private endpoints.",
+    )
     azure_authority: str | None = Field(
         None,
         validation_alias=_names("RECONCILER_AZURE_AUTHORITY", "AZURE_AUTHORITY_HOST"),

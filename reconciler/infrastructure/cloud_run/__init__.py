@@ -1,1 +1,5 @@
-"""Google Cloud Run jobs as infrastructure of flow runs. So far the request; more is on its way."""
+"""Jobs of Google Cloud Run as infrastructure of flow runs."""
+
+from reconciler.infrastructure.cloud_run.launcher import CloudRunLauncher
+
+__all__ = ["CloudRunLauncher"]

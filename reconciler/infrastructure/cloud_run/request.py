@@ -15,6 +15,8 @@ from reconciler.model.launch import LaunchSpec
 
 TOKEN_LABEL = "reconciler-launch-token"  # noqa: S105 - the name of a label
 RUN_LABEL = "reconciler-flow-run-id"
+STARTS = "reconciler.io/starts"
+"""Annotation that counts how often it was tried to run the job."""
 DEFAULT_COMMAND = ("prefect", "flow-run", "execute")
 
 _MILLI = 1000
@@ -37,8 +39,7 @@ def job(spec: LaunchSpec) -> dict[str, Any]:
     Raises:
         NotLaunchable: a setting can't be used; the message names it.
     """
-    settings = spec.settings
-    assert isinstance(settings, CloudRunJobSettings)  # noqa: S101 - for the type checker
+    settings = settings_of(spec)
     container: dict[str, Any] = {
         "image": settings.image,
         "command": list(spec.command or DEFAULT_COMMAND),
@@ -61,6 +62,12 @@ def job(spec: LaunchSpec) -> dict[str, Any]:
         "launchStage": "BETA",  # as Prefect's annotation says
         "template": {"taskCount": 1, "parallelism": 1, "template": task},
     }
+
+
+def settings_of(spec: LaunchSpec) -> CloudRunJobSettings:
+    """Return a launch's settings as what they are."""
+    assert isinstance(spec.settings, CloudRunJobSettings)  # noqa: S101 - for the type checker
+    return spec.settings
 
 
 def labels(given: Mapping[str, str]) -> dict[str, str]:

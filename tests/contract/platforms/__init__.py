@@ -1,6 +1,7 @@
 """The platforms of the matrix, one for each infrastructure type."""
 
 from tests.contract.platform import Platform
+from tests.contract.platforms.cloud_run import CloudRunPlatform
 from tests.contract.platforms.docker import DockerPlatform
 from tests.contract.platforms.ecs import EcsPlatform
 from tests.contract.platforms.kubernetes import KubernetesPlatform
@@ -11,4 +12,5 @@ PLATFORMS: tuple[type[Platform], ...] = (
     DockerPlatform,
     KubernetesPlatform,
     EcsPlatform,
+    CloudRunPlatform,
 )
