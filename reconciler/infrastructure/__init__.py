@@ -1,5 +1,6 @@
 """One launcher per infrastructure type, and the tuple that names them all."""
 
+from reconciler.infrastructure.azure import AzureLauncher
 from reconciler.infrastructure.base import Launcher, Surroundings
 from reconciler.infrastructure.cloud_run import CloudRunLauncher
 from reconciler.infrastructure.docker import DockerLauncher
@@ -15,6 +16,7 @@ INFRASTRUCTURE = (
     KubernetesLauncher,
     EcsLauncher,
     CloudRunLauncher,
+    AzureLauncher,
 )
 """Every launcher class; each is made from `Surroundings`."""
 

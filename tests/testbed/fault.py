@@ -133,6 +133,7 @@ class FaultProxy:
         seed: int = 0,
         socket: Path | None = None,
         tls: ssl.SSLContext | None = None,
+        certificate: tuple[Path, Path] | None = None,
         streams: str = r"\Z.",
     ) -> None:
         """Prepare it.
@@ -141,7 +142,8 @@ class FaultProxy:
             upstream: URL of the server.
             seed: of the chances.
             socket: where the server listens instead, the URL's host notwithstanding.
-            tls: for an upstream behind https; the proxy itself speaks http.
+            tls: for an upstream behind https; the proxy itself speaks http all the same.
+            certificate: and key, with which the proxy speaks https.
             streams: regular expression of paths whose answers never end; they pass as they are.
         """
         parts = urllib.parse.urlsplit(upstream)
@@ -150,6 +152,10 @@ class FaultProxy:
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._path = parts.path
         self._seed = seed
+        self._own: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._own.load_cert_chain(*certificate)
         self._occurrences: Counter[str] = Counter()
         self._rules: list[_Armed] = []
         self._cut: tuple[int, When] | None = None
@@ -242,9 +248,10 @@ class FaultProxy:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     async def _open(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._own)
         port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}{self._path}"
+        scheme = "http" if self._own is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{port}{self._path}"
 
     async def _close(self) -> None:
         assert self._server

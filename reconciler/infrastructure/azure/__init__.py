@@ -1,1 +1,5 @@
-"""Azure container instances as infrastructure of flow runs. So far the request; more is on its way."""
+"""Azure container instances as infrastructure of flow runs."""
+
+from reconciler.infrastructure.azure.launcher import AzureLauncher
+
+__all__ = ["AzureLauncher"]

@@ -44,8 +44,7 @@ def container_group(spec: LaunchSpec, image: str, location: str) -> dict[str, An
     Raises:
         NotLaunchable: a setting can't be used; the message names it.
     """
-    settings = spec.settings
-    assert isinstance(settings, AzureContainerInstanceJobSettings)  # noqa: S101 - for the type checker
+    settings = settings_of(spec)
     properties: dict[str, Any] = {
         "osType": "Linux",
         "restartPolicy": "Never",
@@ -76,6 +75,12 @@ def container_group(spec: LaunchSpec, image: str, location: str) -> dict[str, An
         owned: dict[str, Any] = {identity: {} for identity in settings.identities}
         body["identity"] = {"type": "UserAssigned", "userAssignedIdentities": owned}
     return body
+
+
+def settings_of(spec: LaunchSpec) -> AzureContainerInstanceJobSettings:
+    """Return a launch's settings as what they are."""
+    assert isinstance(spec.settings, AzureContainerInstanceJobSettings)  # noqa: S101 - for the type checker
+    return spec.settings
 
 
 def _command(spec: LaunchSpec, settings: AzureContainerInstanceJobSettings) -> list[str]:

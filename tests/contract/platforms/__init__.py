@@ -1,6 +1,7 @@
 """The platforms of the matrix, one for each infrastructure type."""
 
 from tests.contract.platform import Platform
+from tests.contract.platforms.azure import AzurePlatform
 from tests.contract.platforms.cloud_run import CloudRunPlatform
 from tests.contract.platforms.docker import DockerPlatform
 from tests.contract.platforms.ecs import EcsPlatform
@@ -13,4 +14,5 @@ PLATFORMS: tuple[type[Platform], ...] = (
     KubernetesPlatform,
     EcsPlatform,
     CloudRunPlatform,
+    AzurePlatform,
 )
