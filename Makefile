@@ -21,7 +21,7 @@ define install
 endef
 PROJECT := --no-deps --no-build-isolation -e .
 
-.PHONY: help up test test-unit test-bed matrix lint format check requirements clean
+.PHONY: help up test test-unit test-kubernetes test-bed matrix lint format check requirements clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,13 +38,17 @@ test: $(VENV)/.dev test-bed ## all tests, real Prefect 2.20 and 3.x servers incl
 test-unit: $(VENV)/.dev ## the fast tests, no servers (below 30 s)
 	$(BIN)/pytest -n $(WORKERS) -m "not prefect and not slow" $(PYTEST_ARGS) $(FAST)
 
+test-kubernetes: $(VENV)/.dev test-bed ## all that runs on the real Kubernetes cluster (built once, some minutes)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -k "kubernetes" $(PYTEST_ARGS) tests/contract tests/integration tests/unit/infrastructure
+
 test-bed: $(VENV)/.dev
+	@$(PY) -c 'from tests.testbed.kubernetes_build import build_in_background as build; build()'
 	@$(PY) -m tests.testbed.environments
 
 matrix: $(VENV)/.dev test-bed ## every infrastructure type through every ending, as a table in docs/
 	@mkdir -p build docs/infrastructure
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --junitxml build/matrix.xml $(PYTEST_ARGS) tests/contract/test_matrix.py; \
-	  $(PY) -m tests.contract.table build/matrix.xml docs/infrastructure/matrix.md
+	code=0; $(BIN)/pytest -n $(WORKERS) --dist loadgroup --junitxml build/matrix.xml $(PYTEST_ARGS) tests/contract/test_matrix.py || code=$$?; \
+	  $(PY) -m tests.contract.table build/matrix.xml docs/infrastructure/matrix.md; exit $$code
 
 lint: $(VENV)/.dev ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

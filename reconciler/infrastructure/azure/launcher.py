@@ -11,7 +11,8 @@ import anyio
 from reconciler.blocks.azure import AzureContainerInstanceJobSettings
 from reconciler.blocks.base import InfrastructureSettings
 from reconciler.errors import ReconcilerError, Transient, Unreachable
-from reconciler.infrastructure.azure.client import Missing, Place, Subscriptions, Taken
+from reconciler.infrastructure.azure.client import Place, Subscriptions
+from reconciler.infrastructure.azure.failures import Missing, Taken
 from reconciler.infrastructure.azure.reasons import end_of
 from reconciler.infrastructure.azure.request import (
     TOKEN_TAG,

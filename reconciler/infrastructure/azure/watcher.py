@@ -5,7 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from reconciler.errors import ReconcilerError, Transient
-from reconciler.infrastructure.azure.client import Missing, Place
+from reconciler.infrastructure.azure.client import Place
+from reconciler.infrastructure.azure.failures import Missing
 from reconciler.infrastructure.azure.reasons import (
     REMOVED,
     Json,

@@ -6,58 +6,28 @@ modules read.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import anyio
 from anyio import to_thread
 
 from reconciler.blocks.gcp import GcpCredentialsSettings
-from reconciler.errors import Overloaded, Transient, Unreachable
-from reconciler.infrastructure.base import NotLaunchable, NotStarted
+from reconciler.errors import Transient
+from reconciler.infrastructure.base import NotLaunchable
+from reconciler.infrastructure.cloud_run.connection import Clients, connect
+from reconciler.infrastructure.cloud_run.failures import meaning, speaking
 from reconciler.runtime.clock import Clock
 from reconciler.settings import PlatformSettings
 
 Json = dict[str, Any]
 T = TypeVar("T")
 
-MISSING = "Cloud Run jobs need the extra: pip install 'prefect-reconciler[gcp]'"
-
-_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-_RUN = "https://run.googleapis.com"
 _LOGGING = "https://logging.googleapis.com"
 _WAIT_SECONDS = 30.0
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 3.0, 4.0)
 _THREADS = 16
-_BUSY = frozenset({408, 429, 500, 502, 503, 504})
-_CREDENTIALS = "check credentials: the key may be expired or deleted"
-
-
-class Missing(NotStarted):
-    """There is no such job."""
-
-
-class Taken(NotStarted):
-    """There is one of that name, or it was changed since it was read (its `etag`)."""
-
-
-class Denied(NotStarted):
-    """Google does not take our credentials, or they lack a permission."""
-
-
-@dataclass(slots=True)
-class _Clients:
-    """What is made once for a set of credentials."""
-
-    session: Any
-    jobs: Any
-    executions: Any
-    tasks: Any
-    project: str | None
 
 
 class Account:
@@ -73,7 +43,7 @@ class Account:
         self._credentials = credentials
         self._platforms = platforms
         self._clock = clock
-        self._clients: _Clients | None = None
+        self._clients: Clients | None = None
         self._connecting = anyio.Lock()
         self._limiter: anyio.CapacityLimiter | None = None
         self.key = key_of(credentials)
@@ -95,7 +65,7 @@ class Account:
 
         Raises:
             Missing: there is none.
-            Transient, NotStarted, NotLaunchable: as `_meaning` says.
+            Transient, NotStarted, NotLaunchable: as `failures.meaning` says.
         """
         return await self._ask(lambda at: _json(at.jobs.get_job(name=name, **_ONCE)))
 
@@ -103,7 +73,7 @@ class Account:
         """List the jobs of a region, as many requests as there are pages.
 
         Raises:
-            Transient, NotStarted, NotLaunchable: as `_meaning` says.
+            Transient, NotStarted, NotLaunchable: as `failures.meaning` says.
         """
         return await self._ask(
             lambda at: [_json(one) for one in at.jobs.list_jobs(parent=parent, **_ONCE)]
@@ -115,10 +85,10 @@ class Account:
         Raises:
             Taken: there is one.
             NotLaunchable: the body is wrong.
-            Transient, NotStarted: as `_meaning` says.
+            Transient, NotStarted: as `failures.meaning` says.
         """
 
-        def call(at: _Clients) -> None:
+        def call(at: Clients) -> None:
             at.jobs.create_job(parent=parent, job=_job(body), job_id=job_id, **_ONCE)
 
         await self._ask(call)
@@ -128,7 +98,7 @@ class Account:
 
         Raises:
             Taken: it was changed since.
-            Transient, NotStarted, NotLaunchable: as `_meaning` says.
+            Transient, NotStarted, NotLaunchable: as `failures.meaning` says.
         """
         await self._once(lambda at: at.jobs.update_job(job=_job(body), **_ONCE))
 
@@ -138,7 +108,7 @@ class Account:
         Raises:
             Taken: it was changed since.
             Transient: nobody knows whether it runs.
-            NotStarted, NotLaunchable: as `_meaning` says.
+            NotStarted, NotLaunchable: as `failures.meaning` says.
         """
         request = {"name": name, "etag": etag}
         await self._once(lambda at: at.jobs.run_job(request=request, **_ONCE))
@@ -148,7 +118,7 @@ class Account:
 
         Raises:
             Missing: it is gone already.
-            Transient, NotStarted, NotLaunchable: as `_meaning` says.
+            Transient, NotStarted, NotLaunchable: as `failures.meaning` says.
         """
         await self._ask(lambda at: at.jobs.delete_job(name=name, **_ONCE))
 
@@ -157,7 +127,7 @@ class Account:
 
         Raises:
             Missing: the job is gone.
-            Transient, NotStarted, NotLaunchable: as `_meaning` says.
+            Transient, NotStarted, NotLaunchable: as `failures.meaning` says.
         """
         return await self._ask(
             lambda at: [_json(one) for one in at.executions.list_executions(parent=job, **_ONCE)]
@@ -168,7 +138,7 @@ class Account:
 
         Raises:
             Missing: it is gone.
-            Transient, NotStarted, NotLaunchable: as `_meaning` says.
+            Transient, NotStarted, NotLaunchable: as `failures.meaning` says.
         """
         return await self._ask(lambda at: _json(at.executions.get_execution(name=name, **_ONCE)))
 
@@ -176,7 +146,7 @@ class Account:
         """Cancel an execution.
 
         Raises:
-            Transient, NotStarted, NotLaunchable: as `_meaning` says.
+            Transient, NotStarted, NotLaunchable: as `failures.meaning` says.
         """
         await self._ask(lambda at: at.executions.cancel_execution(name=execution, **_ONCE))
 
@@ -184,7 +154,7 @@ class Account:
         """List the tasks of an execution.
 
         Raises:
-            Transient, NotStarted, NotLaunchable: as `_meaning` says.
+            Transient, NotStarted, NotLaunchable: as `failures.meaning` says.
         """
         return await self._ask(
             lambda at: [_json(one) for one in at.tasks.list_tasks(parent=execution, **_ONCE)]
@@ -194,7 +164,7 @@ class Account:
         """Return the last lines that an execution wrote, from Cloud Logging (`entries:list`).
 
         Raises:
-            Transient, NotStarted, NotLaunchable: as `_meaning` says.
+            Transient, NotStarted, NotLaunchable: as `failures.meaning` says.
         """
         project = execution.split("/")[1]
         wanted = {
@@ -208,16 +178,16 @@ class Account:
         }
         url = f"{self._platforms.cloud_logging_endpoint or _LOGGING}/v2/entries:list"
 
-        def call(at: _Clients) -> tuple[str, ...]:
+        def call(at: Clients) -> tuple[str, ...]:
             answer = at.session.post(url, json=wanted, timeout=_WAIT_SECONDS)
             if not answer.ok:
-                raise _meaning(answer.status_code, answer.reason or "")
+                raise meaning(answer.status_code, answer.reason or "")
             told = (_text(entry) for entry in answer.json().get("entries", ()))
             return tuple(line for line in reversed([one for one in told if one]))
 
         return await self._ask(call)
 
-    async def _ask(self, call: Callable[[_Clients], T]) -> T:
+    async def _ask(self, call: Callable[[Clients], T]) -> T:
         """Ask something that may be asked again, in a thread."""
         for pause in (*_PAUSES, None):
             try:
@@ -228,22 +198,22 @@ class Account:
                 await self._clock.sleep(error.retry_after or pause)
         raise AssertionError  # the last round returns or raises
 
-    async def _once(self, call: Callable[[_Clients], T]) -> T:
+    async def _once(self, call: Callable[[Clients], T]) -> T:
         clients = await self._connected()
 
         def guarded() -> T:
-            with _speaking():
+            with speaking():
                 return call(clients)
 
         return await to_thread.run_sync(guarded, limiter=self._limiter, abandon_on_cancel=True)
 
-    async def _connected(self) -> _Clients:
+    async def _connected(self) -> Clients:
         async with self._connecting:
             if self._limiter is None:
                 self._limiter = anyio.CapacityLimiter(_THREADS)
             if self._clients is None:
                 self._clients = await to_thread.run_sync(
-                    _connect, self._credentials, self._platforms, limiter=self._limiter
+                    connect, self._credentials, self._platforms, limiter=self._limiter
                 )
             return self._clients
 
@@ -294,72 +264,6 @@ def key_of(credentials: GcpCredentialsSettings) -> str:
 _ONCE: dict[str, Any] = {"retry": None, "timeout": _WAIT_SECONDS}
 
 
-def _connect(credentials: GcpCredentialsSettings, platforms: PlatformSettings) -> _Clients:
-    """Make the clients.
-
-    Raises:
-        NotLaunchable: the extra is missing, or the credentials can't be used.
-    """
-    try:
-        from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415 - an extra
-        from google.cloud import run_v2  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise NotLaunchable(MISSING) from None
-    known, project = _credentials(credentials)
-    address = urlsplit(platforms.cloud_run_endpoint or _RUN)
-
-    def trusting(session: Any) -> Any:
-        if platforms.ca_file is not None:
-            # Also the inner session that asks for tokens; Google gives no other way in.
-            inner = session._auth_request.session  # noqa: SLF001
-            session.verify = inner.verify = str(platforms.ca_file)
-        return session
-
-    def client(service: Any) -> Any:
-        kind: Any = service.get_transport_class("rest")
-        made = kind(host=address.netloc, url_scheme=address.scheme, credentials=known)
-        trusting(made._session)  # noqa: SLF001 - the same
-        return service(transport=made)
-
-    return _Clients(
-        session=trusting(AuthorizedSession(known)),  # type: ignore[no-untyped-call]
-        jobs=client(run_v2.JobsClient),
-        executions=client(run_v2.ExecutionsClient),
-        tasks=client(run_v2.TasksClient),
-        project=project,
-    )
-
-
-def _credentials(block: GcpCredentialsSettings) -> tuple[Any, str | None]:
-    """Return the credentials and the project that they are of.
-
-    Raises:
-        NotLaunchable: they can't be read, or there are none.
-    """
-    import google.auth  # noqa: PLC0415 - an extra
-    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415 - an extra
-    from google.oauth2.service_account import Credentials  # noqa: PLC0415 - an extra
-
-    where = "credentials"
-    try:
-        if block.service_account_info is not None:
-            where = "credentials.service_account_info"
-            info = dict(block.service_account_info.get_secret_value())
-            made: Any = Credentials.from_service_account_info(info, scopes=_SCOPES)  # type: ignore[no-untyped-call]
-            return made, made.project_id
-        if block.service_account_file is not None:
-            where = "credentials.service_account_file"
-            path = Path(block.service_account_file).expanduser()
-            made = Credentials.from_service_account_file(str(path), scopes=_SCOPES)  # type: ignore[no-untyped-call]
-            return made, made.project_id
-        return google.auth.default(scopes=_SCOPES)
-    except OSError as error:
-        raise NotLaunchable(f"{where} can't be read: {error.strerror}") from None
-    except (GoogleAuthError, ValueError, KeyError, TypeError) as error:
-        # What it stumbles over may be the key: its kind is told, its text is not.
-        raise NotLaunchable(f"{where} can't be used: {type(error).__name__}") from None
-
-
 def _job(body: Json) -> Any:
     from google.cloud import run_v2  # noqa: PLC0415 - an extra
     from google.protobuf.json_format import ParseError  # noqa: PLC0415 - an extra
@@ -383,51 +287,3 @@ def _text(entry: Json) -> str:
     if isinstance(payload, dict):
         return str(payload.get("message") or json.dumps(payload))
     return ""
-
-
-@contextmanager
-def _speaking() -> Iterator[None]:
-    """Say what an error of the client means.
-
-    Raises:
-        Unreachable: Google does not answer.
-        Denied: it does not take the credentials.
-    """
-    from google.api_core.exceptions import GoogleAPICallError  # noqa: PLC0415 - an extra
-    from google.auth.exceptions import (  # noqa: PLC0415 - an extra
-        GoogleAuthError,
-        RefreshError,
-        TransportError,
-    )
-    from requests import RequestException  # noqa: PLC0415 - an extra
-    from requests.exceptions import SSLError  # noqa: PLC0415 - an extra
-
-    try:
-        yield
-    except GoogleAPICallError as error:
-        raise _meaning(int(error.code or 0), str(error.message or "")) from None
-    except SSLError:
-        text = (
-            "Google's certificate is not trusted: name its authority by RECONCILER_PLATFORM_CA_FILE"
-        )
-        raise NotStarted(text) from None
-    except (TransportError, RequestException, TimeoutError, OSError) as error:
-        raise Unreachable(f"Cloud Run does not answer: {type(error).__name__}") from None
-    except RefreshError as error:
-        if error.retryable:
-            raise Overloaded("Google's token service is busy") from None
-        raise Denied(f"Google does not take our credentials; {_CREDENTIALS}") from None
-    except GoogleAuthError as error:
-        raise Denied(f"{_CREDENTIALS} ({type(error).__name__})") from None
-
-
-def _meaning(status: int, words: str) -> Exception:
-    words = " ".join(words.split()) or f"HTTP {status}"
-    if status in _BUSY:
-        return Overloaded(f"Cloud Run is busy: {words}")
-    if status == 401:  # noqa: PLR2004 - of HTTP
-        return Denied(f"Cloud Run does not take our credentials: {words}; {_CREDENTIALS}")
-    kind = {400: NotLaunchable, 403: Denied, 404: Missing, 409: Taken, 412: Taken}.get(
-        status, NotStarted
-    )
-    return kind(f"Cloud Run refuses: {words}")

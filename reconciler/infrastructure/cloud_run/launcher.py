@@ -13,7 +13,8 @@ from reconciler.errors import ReconcilerError, Transient, Unreachable
 from reconciler.infrastructure.base import Ends, NotLaunchable, NotStarted, Surroundings
 from reconciler.infrastructure.base.addresses import is_of_this_machine
 from reconciler.infrastructure.base.logs import Logs
-from reconciler.infrastructure.cloud_run.client import Accounts, Json, Missing, Place, Taken
+from reconciler.infrastructure.cloud_run.client import Accounts, Json, Place
+from reconciler.infrastructure.cloud_run.failures import Missing, Taken
 from reconciler.infrastructure.cloud_run.reasons import fault, is_over, is_settled, latest
 from reconciler.infrastructure.cloud_run.request import STARTS, job, job_id, settings_of
 from reconciler.infrastructure.cloud_run.watcher import Watched, Watcher

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from reconciler.errors import ReconcilerError, Transient
 from reconciler.infrastructure.base import Ends
-from reconciler.infrastructure.cloud_run.client import Missing, Place
+from reconciler.infrastructure.cloud_run.client import Place
+from reconciler.infrastructure.cloud_run.failures import Missing
 from reconciler.infrastructure.cloud_run.reasons import (
     NEVER_RAN,
     REMOVED,

@@ -11,8 +11,9 @@ from tests.contract.platforms.process import ProcessPlatform
 PLATFORMS: tuple[type[Platform], ...] = (
     ProcessPlatform,
     DockerPlatform,
-    KubernetesPlatform,
     EcsPlatform,
     CloudRunPlatform,
     AzurePlatform,
+    KubernetesPlatform,
 )
+"""In the order in which they are tested: Kubernetes may still be being built."""
