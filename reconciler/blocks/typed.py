@@ -13,8 +13,9 @@ from pydantic_core import ErrorDetails
 from reconciler.blocks.base import MANIFEST, BlockSettings
 from reconciler.blocks.concealed import revealed, rewrap
 from reconciler.blocks.prefect_schema import references
+from reconciler.blocks.sense import senseless
 from reconciler.model.near import did_you_mean
-from reconciler.model.values import Masked, Ref, UnknownRef, Value
+from reconciler.model.values import Masked, Ref, UnknownRef, Value, contains_masked
 
 _WORDS = {
     "string_type": "text",
@@ -49,6 +50,11 @@ class Complaint:
 
 def check(model: type[BlockSettings], data: Mapping[str, Value]) -> Iterator[Complaint]:
     """Yield everything that is wrong with the data of a shipped type, as people wrote it."""
+    complaints = [*_check_each(model, data)]
+    yield from complaints or _check_together(model, data)
+
+
+def _check_each(model: type[BlockSettings], data: Mapping[str, Value]) -> Iterator[Complaint]:
     for name, value in data.items():
         if name not in model.model_fields:
             hint = did_you_mean(str(name), model.model_fields, what="its fields")
@@ -60,6 +66,17 @@ def check(model: type[BlockSettings], data: Mapping[str, Value]) -> Iterator[Com
     for name, field in model.model_fields.items():
         if field.is_required() and name not in data:
             yield Complaint((), f"{model.slug} needs {name}", field.description)
+
+
+def _check_together(model: type[BlockSettings], data: Mapping[str, Value]) -> Iterator[Complaint]:
+    """Yield what is wrong with fields that are each right; a value that is hidden tells nothing."""
+    plain = {
+        name: _dump(model, name, _adapter(model, name).validate_python(revealed(value)))
+        for name, value in data.items()
+        if not isinstance(value, Ref | UnknownRef) and not contains_masked(value)
+    }
+    for path, message in senseless(model.slug, plain):
+        yield Complaint(path, message)
 
 
 def coerce(model: type[BlockSettings], data: Mapping[str, Value]) -> dict[str, Value]:

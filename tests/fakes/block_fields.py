@@ -86,7 +86,12 @@ FIELDS = {
         "service_account_name": "runner",
         "image_pull_policy": "Always",
         "cluster_config": {"$ref": "kubernetes-cluster-config/target"},
-        "job": {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"labels": {}}, "spec": {}},
+        "job": {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"labels": {}},
+            "spec": {"template": {"spec": {"containers": [{"name": "prefect-job"}]}}},
+        },
         "customizations": [{"op": "add", "path": "/spec/x", "value": {"deep": [1]}}],
         "job_watch_timeout_seconds": 5,
         "pod_watch_timeout_seconds": 61,

@@ -5,6 +5,7 @@ from typing import Any
 
 import jsonpatch
 
+from reconciler.blocks.sense import patch_fault
 from reconciler.infrastructure.base.contract import NotLaunchable
 
 
@@ -23,13 +24,12 @@ def patched(field: str, operations: Sequence[Mapping[str, Any]], document: dict[
     made: Any = document
     for number, operation in enumerate(operations):
         where = f"{field}[{number}]"
-        try:
-            patch = jsonpatch.JsonPatch([operation])
-        except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:
-            raise NotLaunchable(f"{where} is no operation of a JSON patch: {error}") from None
+        why = patch_fault(operation)
+        if why is not None:
+            raise NotLaunchable(f"{where} is no operation of a JSON patch: {why}")
         where += f" ({operation['op']} {operation['path']})"
         try:
-            made = patch.apply(made)
+            made = jsonpatch.JsonPatch([operation]).apply(made)
         except jsonpatch.JsonPatchTestFailed:
             raise NotLaunchable(f"{where}: the value there is another one") from None
         except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError):

@@ -8,6 +8,7 @@ import anyio
 
 from reconciler.blocks.base import InfrastructureSettings
 from reconciler.blocks.docker import DockerContainerSettings
+from reconciler.blocks.images import is_reference
 from reconciler.errors import Transient, Unreachable
 from reconciler.infrastructure.base import Ends, NotLaunchable, NotStarted, Surroundings
 from reconciler.infrastructure.base.logs import Logs
@@ -31,7 +32,6 @@ from reconciler.infrastructure.docker.request import (
     is_local,
     network_mode,
     settings_of,
-    well_formed,
 )
 from reconciler.infrastructure.docker.watcher import Watcher
 from reconciler.model.launch import Ended, Found, Handle, LaunchSpec, Sought
@@ -194,7 +194,7 @@ class DockerLauncher:
         assert isinstance(settings, DockerContainerSettings)  # noqa: S101 - for the type checker
         problems = []
         image = settings.image or self._around.images
-        if not well_formed(image):
+        if not is_reference(image):
             problems.append(f"image {image!r} is no image reference")
         if settings.networks and settings.network_mode:
             problems.append("networks and network_mode exclude each other")

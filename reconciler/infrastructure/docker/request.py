@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from slugify import slugify
 
 from reconciler.blocks.docker import DockerContainerSettings, ImagePullPolicy
+from reconciler.blocks.images import is_reference
 from reconciler.infrastructure.base import NotLaunchable
 from reconciler.model.launch import LaunchSpec
 
@@ -27,14 +28,6 @@ _LOCAL = frozenset({"localhost", "127.0.0.1"})
 _LONGEST_NAME = 180
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
-_IMAGE = re.compile(
-    r"""(?:(?P<host>[a-zA-Z0-9.-]+(?::\d+)?)/)?   # registry
-        [a-z0-9]+(?:[._/-]+[a-z0-9]+)*            # path
-        (?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?   # tag
-        (?:@[a-z0-9+._-]+:[0-9a-fA-F]{32,})?      # digest
-    """,
-    re.VERBOSE,
-)
 
 
 def settings_of(spec: LaunchSpec) -> DockerContainerSettings:
@@ -61,14 +54,9 @@ def image_of(settings: DockerContainerSettings, default: str) -> str:
         NotLaunchable: it is no image reference.
     """
     image = settings.image or default
-    if not well_formed(image):
+    if not is_reference(image):
         raise NotLaunchable(f"image {image!r} is no image reference")
     return image
-
-
-def well_formed(image: str) -> bool:
-    """Tell whether a text can be the reference of an image."""
-    return _IMAGE.fullmatch(image) is not None
 
 
 def pull_policy(settings: DockerContainerSettings, image: str) -> ImagePullPolicy:

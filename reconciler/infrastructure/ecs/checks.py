@@ -1,9 +1,9 @@
 """What makes a launch on ECS impossible, found before anything is launched."""
 
-import re
 from typing import Any
 
 from reconciler.blocks.aws import EcsTaskSettings
+from reconciler.blocks.images import is_reference
 from reconciler.errors import Transient
 from reconciler.infrastructure.base import NotLaunchable
 from reconciler.infrastructure.base.addresses import is_of_this_machine
@@ -18,10 +18,6 @@ from reconciler.infrastructure.ecs.request import (
 )
 from reconciler.model.launch import LaunchSpec
 
-_IMAGE = re.compile(
-    r"(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
-    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[a-z0-9]+:[0-9a-fA-F]{32,})?"
-)
 _TRIAL = "00000000-0000-8000-8000-000000000000"
 
 
@@ -36,7 +32,7 @@ def offline(settings: EcsTaskSettings, api_url: str, image: str) -> list[str]:
     problems = []
     try:
         image_named = _dry_run(settings, api_url, image)
-        if not _IMAGE.fullmatch(image_named):
+        if not is_reference(image_named):
             problems.append(f"image {image_named!r} is no reference of a container image")
     except NotLaunchable as error:
         problems.append(error.message)

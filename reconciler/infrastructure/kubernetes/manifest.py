@@ -13,17 +13,16 @@ where that ran a flow more than once, or lost what the run needs:
 """
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 from slugify import slugify
 
 from reconciler.blocks.kubernetes import KubernetesJobSettings
+from reconciler.blocks.kubernetes_base import base_manifest, check_manifest, mapping_at
 from reconciler.infrastructure.base import NotLaunchable
 from reconciler.infrastructure.base.patches import patched
 from reconciler.model.launch import LaunchSpec
 
-CONTAINER = "prefect-job"
 TOKEN_LABEL = "reconciler.io/launch-token"  # noqa: S105 - the name of a label
 RUN_LABEL = "reconciler.io/flow-run-id"
 DISCARD = "reconciler.io/discard"
@@ -33,13 +32,6 @@ DEFAULT_COMMAND = ("prefect", "flow-run", "execute")
 _OWN_VARIABLES = ("PREFECT__FLOW_RUN_ID", "PREFECT_API_URL", "PREFECT_API_KEY")
 _LONGEST_NAME, _LONGEST_VALUE, _LONGEST_PREFIX = 63, 63, 253
 _SHORTEST_TTL = 60
-_FIXED: tuple[tuple[tuple[str, ...], Any, str], ...] = (
-    (("apiVersion",), "batch/v1", ""),
-    (("kind",), "Job", ""),
-    (("spec", "parallelism"), 1, "a flow run is one pod"),
-    (("spec", "completions"), 1, "a flow run is one pod"),
-    (("spec", "template", "spec", "restartPolicy"), "Never", "a flow run must not run twice"),
-)
 
 
 def job_name(spec: LaunchSpec) -> str:
@@ -70,7 +62,10 @@ def job_manifest(spec: LaunchSpec, image: str) -> dict[str, Any]:
     manifest = _base(settings)
     _take_settings(manifest, settings, spec, image)
     manifest = _customized(manifest, settings)
-    _check(manifest, "customizations")
+    try:
+        check_manifest(manifest, "customizations")
+    except ValueError as error:
+        raise NotLaunchable(str(error)) from None
     _take_identity(manifest, spec, settings)
     return manifest
 
@@ -97,63 +92,17 @@ def labels(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _base(settings: KubernetesJobSettings) -> dict[str, Any]:
-    """Return the manifest of the block, with what Prefect's base manifest has filled in.
-
-    Raises:
-        NotLaunchable: it has no container, or runs a flow otherwise than once.
-    """
-    manifest: dict[str, Any] = deepcopy(settings.job) if settings.job is not None else {}
-    manifest.setdefault("apiVersion", "batch/v1")
-    manifest.setdefault("kind", "Job")
-    metadata = _mapping(manifest, "metadata")
-    _mapping(metadata, "labels", "metadata.")
-    job = _mapping(manifest, "spec")
-    template = _mapping(job, "template", "spec.")
-    pod = _mapping(template, "spec", "spec.template.")
-    for misplaced in ("parallelism", "completions"):
-        value = pod.pop(misplaced, 1)
-        job.setdefault(misplaced, value)
-    job.setdefault("backoffLimit", 0)
-    pod.setdefault("restartPolicy", "Never")
-    if settings.job is None:
-        pod["containers"] = [{"name": CONTAINER}]
-    _check(manifest, "job")
-    container = pod["containers"][0]
-    container.setdefault("name", CONTAINER)
-    container.setdefault("env", [])
-    return manifest
+    try:
+        return base_manifest(settings.job)
+    except ValueError as error:
+        raise NotLaunchable(str(error)) from None
 
 
-def _mapping(place: dict[str, Any], key: str, where: str = "") -> dict[str, Any]:
-    value = place.setdefault(key, {})
-    if not isinstance(value, dict):
-        raise NotLaunchable(f"job: {where}{key} is no mapping")
-    return value
-
-
-def _check(manifest: Mapping[str, Any], source: str) -> None:
-    """Check what a flow run can't do without.
-
-    Raises:
-        NotLaunchable: something is missing or set otherwise; `source` made it so.
-    """
-    for path, wanted, why in _FIXED:
-        found = _at(manifest, path)
-        if found != wanted:
-            reason = f" ({why})" if why else ""
-            raise NotLaunchable(f"{source}: {'.'.join(path)} must be {wanted!r}{reason}")
-    containers = _at(manifest, ("spec", "template", "spec", "containers"))
-    if not isinstance(containers, list) or not containers or not isinstance(containers[0], dict):
-        raise NotLaunchable(f"{source}: spec.template.spec.containers has no container")
-    if containers[0].get("name", CONTAINER) != CONTAINER:
-        raise NotLaunchable(f"{source}: the first container must be named {CONTAINER!r}")
-
-
-def _at(manifest: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    place: Any = manifest
-    for step in path:
-        place = place.get(step) if isinstance(place, Mapping) else None
-    return place
+def _mapping(place: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+    try:
+        return mapping_at(place, key, where)
+    except ValueError as error:
+        raise NotLaunchable(str(error)) from None
 
 
 def _take_settings(
@@ -197,7 +146,7 @@ def _take_identity(
     manifest: dict[str, Any], spec: LaunchSpec, settings: KubernetesJobSettings
 ) -> None:
     """Put in what makes this Job the launch that it is; nothing may change that."""
-    metadata = _mapping(manifest, "metadata")
+    metadata = _mapping(manifest, "metadata", "")
     metadata.pop("generateName", None)
     metadata["name"] = job_name(spec)
     metadata.setdefault("namespace", "default")

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from reconciler.blocks.kubernetes_base import CONTAINER
 from reconciler.infrastructure.kubernetes.client import Cluster, Json, Query
-from reconciler.infrastructure.kubernetes.manifest import CONTAINER, TOKEN_LABEL
+from reconciler.infrastructure.kubernetes.manifest import TOKEN_LABEL
 
 OF_US: Query = (("labelSelector", TOKEN_LABEL),)
 

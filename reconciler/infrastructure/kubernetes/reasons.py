@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.infrastructure.kubernetes.manifest import CONTAINER
+from reconciler.blocks.kubernetes_base import CONTAINER
 
 Json = Mapping[str, Any]
 
