@@ -42,7 +42,7 @@ async def build(
     try:
         settings = launcher.settings.model_validate(data)
     except ValidationError as error:
-        raise NotLaunchable(f"the {slug} block can't be used: {_explain(error)}") from None
+        raise NotLaunchable(f"the {slug} block can't be used: {explain(error)}") from None
     spec = LaunchSpec(
         token=token,
         flow_run_id=run.id,
@@ -120,7 +120,7 @@ def _labels(
     return labels
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
     """Name the fields and what is wrong, never their values: they may be secret."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
     return "; ".join(f"{'.'.join(str(at) for at in one['loc'])}: {one['msg']}" for one in found)

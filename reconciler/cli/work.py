@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from rich.markup import escape
 
 from reconciler.app import App
+from reconciler.app.preflight import preflight
 from reconciler.cli import console
 from reconciler.cli.exits import DIFFERENT, DONE, FAILED
 from reconciler.cli.options import PlanFormat
@@ -104,7 +105,10 @@ async def plan(where: Location, wishes: Wishes, verbose: int) -> Plan:
     app = begin(verbose)
     desired = await _desired(app, where, wishes)
     async with app.desk() as desk:
-        return (await pipeline.make_plan(desk, desired, wishes)).plan
+        made = (await pipeline.make_plan(desk, desired, wishes)).plan
+        changed = {change.key for change in made.changes}
+        found = await preflight(app, desk.api, desired, changed)
+    return replace(made, notices=(*made.notices, *map(str, found)))
 
 
 async def apply(where: Location, wishes: Wishes, consent: Consent, verbose: int) -> Report:
@@ -147,14 +151,15 @@ async def validate(where: Location, wishes: Wishes, online: bool, verbose: int) 
     app = begin(verbose)
     try:
         desired = await _desired(app, where, wishes, offline=not online)
-        server = None
+        server, found = None, desired.warnings
         if online:
             async with app.desk() as desk:
                 server = str(desk.api.facts)
                 await pipeline.make_plan(desk, desired, wishes)
+                found += await preflight(app, desk.api, desired)
     except InvalidManifests as error:
         return Checked(error.problems)
-    return Checked(desired.warnings, len(desired.declarations), len(desired.files), server)
+    return Checked(found, len(desired.declarations), len(desired.files), server)
 
 
 async def forget(where: Location, wishes: Wishes, key: str, verbose: int) -> None:

@@ -135,6 +135,9 @@ class FakeLauncher:
         self.host.end(thing, -15, "it was stopped")
         self._maybe_die("stop")
 
+    async def close(self):
+        pass
+
     async def discard(self, handle):
         await self._step("discard")
         thing = self.host.things.get(handle.token)

@@ -195,6 +195,9 @@ class AzureLauncher:
         """Watch all container groups."""
         await self._watcher.watch()
 
+    async def close(self) -> None:
+        """Nothing is held open."""
+
     async def preflight(self, settings: InfrastructureSettings, api_url: str) -> tuple[str, ...]:
         """Say what is wrong with the settings, and what Azure lacks."""
         assert isinstance(settings, AzureContainerInstanceJobSettings)  # noqa: S101 - for the type checker

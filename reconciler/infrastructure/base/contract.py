@@ -160,3 +160,7 @@ class Launcher(Protocol):
     async def preflight(self, settings: InfrastructureSettings, api_url: str) -> tuple[str, ...]:
         """Say what makes a launch with these settings impossible (DESIGN 7.10)."""
         ...
+
+    async def close(self) -> None:
+        """Close connections; what is watched goes on elsewhere."""
+        ...

@@ -182,6 +182,9 @@ class CloudRunLauncher:
         """Watch all jobs."""
         await self._watcher.watch()
 
+    async def close(self) -> None:
+        """Nothing is held open."""
+
     async def preflight(self, settings: InfrastructureSettings, api_url: str) -> tuple[str, ...]:
         """Say what is wrong with the settings, and what Google lacks."""
         assert isinstance(settings, CloudRunJobSettings)  # noqa: S101 - for the type checker

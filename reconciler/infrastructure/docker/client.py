@@ -17,6 +17,10 @@ T = TypeVar("T")
 MISSING = "Docker containers need the extra: pip install 'prefect-reconciler[docker]'"
 _UNREACHED = 900  # aiodocker's own status
 _BUSY = frozenset({429, 503, 504})
+_AWAY = (
+    "the Docker engine can't be reached: is it running, and may this user use its socket? "
+    "RECONCILER_DOCKER_HOST names another engine"
+)
 _WAIT_SECONDS = 60.0
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 3.0, 4.0)
 _DEFAULT = "unix:///var/run/docker.sock"
@@ -154,7 +158,7 @@ def asking() -> Iterator[None]:
 def _meaning(status: int, words: str) -> Exception:
     words = " ".join(words.split())
     if status == _UNREACHED:
-        return Unreachable(f"the Docker engine can't be reached: {words}")
+        return Unreachable(_AWAY)
     if status in _BUSY:
         return Overloaded(f"the Docker engine is busy: {words}")
     kind = {400: NotLaunchable, 404: Missing, 409: Taken}.get(status, NotStarted)

@@ -186,8 +186,12 @@ class DockerLauncher:
             await self._watcher.watch()
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                await self._engine.close()
+                await self.close()
             raise
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._engine.close()
 
     async def preflight(self, settings: InfrastructureSettings, api_url: str) -> tuple[str, ...]:  # noqa: ARG002
         """Say what is wrong with the settings, and what the engine lacks."""

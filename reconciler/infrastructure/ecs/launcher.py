@@ -201,6 +201,9 @@ class EcsLauncher:
         """Watch all tasks; from time to time deregister definitions that nobody uses."""
         await race(self._watcher.keep_looking, self._definitions.keep_sweeping)
 
+    async def close(self) -> None:
+        """Nothing is held open."""
+
     async def preflight(self, settings: InfrastructureSettings, api_url: str) -> tuple[str, ...]:
         """Say what is wrong with the settings, and what AWS lacks."""
         assert isinstance(settings, EcsTaskSettings)  # noqa: S101 - for the type checker

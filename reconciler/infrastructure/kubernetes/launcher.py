@@ -204,8 +204,12 @@ class KubernetesLauncher:
             await self._watcher.watch()
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                await self._clusters.close()
+                await self.close()
             raise
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._clusters.close()
 
     async def preflight(self, settings: InfrastructureSettings, api_url: str) -> tuple[str, ...]:
         """Say what is wrong with the settings, and what the cluster lacks."""

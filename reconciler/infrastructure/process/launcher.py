@@ -214,6 +214,9 @@ class ProcessLauncher:
             self._logs.pass_on()
             await clock.sleep(_POLL * 5)
 
+    async def close(self) -> None:
+        """Nothing is held open."""
+
     async def preflight(self, settings: InfrastructureSettings, api_url: str) -> tuple[str, ...]:  # noqa: ARG002
         """Say what is missing on this machine."""
         assert isinstance(settings, ProcessSettings)  # noqa: S101 - for the type checker
