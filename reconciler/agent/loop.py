@@ -12,12 +12,14 @@ from functools import partial
 import anyio
 import anyio.abc
 
+from reconciler.agent.claim import launch_token
 from reconciler.agent.code import Checkouts, CodeProvider, NoCode
 from reconciler.agent.context import ActiveRun, Context, Stop
 from reconciler.agent.observer import AgentEvent, Happening, Observer, silent
 from reconciler.agent.options import AgentOptions
 from reconciler.agent.presence import Presence
 from reconciler.agent.queues import Queues
+from reconciler.agent.recover import sought_at
 from reconciler.agent.run import run_flow
 from reconciler.agent.survey import Job, Survey
 from reconciler.agent.tokens import new_token
@@ -26,6 +28,7 @@ from reconciler.api.runs import FlowRun, due_runs
 from reconciler.api.server_clock import CLOCK_LAG
 from reconciler.errors import NotFound, ReconcilerError
 from reconciler.infrastructure import Launcher
+from reconciler.infrastructure.base import NotLaunchable
 from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.runtime.slots import Slots
 from reconciler.runtime.supervision import race, supervise
@@ -65,6 +68,28 @@ class Agent:
     def active(self) -> int:
         """How many runs it is at work on."""
         return len(self._active)
+
+    async def logs(self, run: FlowRun, lines: int) -> tuple[str, ...]:
+        """Return the last lines that a run's infrastructure wrote, oldest first.
+
+        Raises:
+            NotLaunchable: nobody knows what made its infrastructure.
+        """
+        context = self._context
+        token = await launch_token(context.api, run.id)
+        if token is None:
+            return ()
+        launcher, sought = await sought_at(context, token, run)
+        if launcher is None:
+            raise NotLaunchable(
+                "its deployment and block are gone, and no infrastructure_pid tells the type"
+            )
+        return await launcher.logs(sought, lines)
+
+    async def close(self) -> None:
+        """Close the connections of an agent that did not run."""
+        for launcher in self._context.launchers.values():
+            await launcher.close()
 
     async def run(self, stop: anyio.Event) -> None:
         """Serve until `stop` is set, then drain; with `run_once`, one look's runs only.

@@ -142,6 +142,17 @@ async def read_run(api: Api, run_id: str) -> FlowRun | None:
         return None
 
 
+async def find_runs(api: Api, name: str, limit: int = 2) -> list[FlowRun]:
+    """List the runs of a name, the latest first."""
+    body = {
+        "flow_runs": {"name": {"any_": [name]}},
+        "sort": "EXPECTED_START_TIME_DESC",
+        "limit": limit,
+    }
+    found = await api.post("/flow_runs/filter", body, repeat=Repeat.SAFE)
+    return [_run(item) for item in found]
+
+
 async def propose(
     api: Api,
     run_id: str,

@@ -15,6 +15,7 @@ from reconciler.cli import (
     drift,
     forget,
     init,
+    logs,
     plan,
     schema,
     unlock,
@@ -46,6 +47,7 @@ for module in (
     destroy,
     up,
     agent,
+    logs,
     schema,
     version,
 ):

@@ -145,7 +145,7 @@ class FakeLauncher:
             del self.host.things[handle.token]
         self._maybe_die("discard")
 
-    async def logs(self, run_id, lines):
+    async def logs(self, sought, lines):
         return ()
 
     async def watch(self):

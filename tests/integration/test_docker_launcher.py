@@ -193,7 +193,9 @@ async def test_the_output_is_streamed_and_ends_with_the_reason(bench):
         assert set(ended.last_lines) == {"one", "two"}
         assert set(b.lines) == {("run-1", "one"), ("run-1", "two")}
         await b.launcher.discard(handle)
-        assert set(await b.launcher.logs("run-1", 10)) == {"one", "two"}, "kept when it is gone"
+        assert set(await b.launcher.logs(Sought("none", "run-1"), 10)) == {"one", "two"}, (
+            "kept when it is gone"
+        )
 
 
 async def test_output_that_is_not_to_be_streamed_ends_up_in_the_reason_only(bench):

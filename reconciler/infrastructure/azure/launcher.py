@@ -3,7 +3,6 @@
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, ClassVar
 
 import anyio
@@ -153,7 +152,7 @@ class AzureLauncher:
             with suppress(ReconcilerError):  # a log is no reason to lose a run
                 self._logs.add(handle.flow_run_id, await place.log(_KEPT_LINES))
         return Ended(
-            ended.exit_code, ended.reason, await self.logs(handle.flow_run_id, _LAST_LINES)
+            ended.exit_code, ended.reason, self._logs.tail(handle.flow_run_id, _LAST_LINES)
         )
 
     async def stop(self, handle: Handle, grace: float) -> None:
@@ -187,9 +186,14 @@ class AzureLauncher:
                 await place.delete()
         self._settings.pop(handle.token, None)
 
-    async def logs(self, run_id: str, lines: int) -> tuple[str, ...]:
-        """Return the last lines of a run's output that were kept: as it goes if it is streamed."""
-        return await anyio.to_thread.run_sync(partial(self._logs.tail, run_id, lines))
+    async def logs(self, sought: Sought, lines: int) -> tuple[str, ...]:
+        """Return the last lines of a launch's output: the group's, else those kept."""
+        live: tuple[str, ...] = ()
+        with suppress(NotLaunchable, Transient):
+            found = await self.find(sought)
+            if found is not None and found.handle.pid is not None:
+                live = await self._place(found.handle)[1].log(lines)
+        return live or self._logs.tail(sought.flow_run_id, lines)
 
     async def watch(self) -> None:
         """Watch all container groups."""

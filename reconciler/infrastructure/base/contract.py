@@ -146,8 +146,12 @@ class Launcher(Protocol):
         """
         ...
 
-    async def logs(self, run_id: str, lines: int) -> tuple[str, ...]:
-        """Return the last lines of a run's log, oldest first."""
+    async def logs(self, sought: Sought, lines: int) -> tuple[str, ...]:
+        """Return the last lines of a launch's log, oldest first.
+
+        The platform's own, for as long as it has them; else those that are kept on this machine. A
+        platform that does not answer is no error: then the kept ones are all there is.
+        """
         ...
 
     async def watch(self) -> None:

@@ -2,10 +2,7 @@
 
 import re
 from contextlib import suppress
-from functools import partial
 from typing import ClassVar
-
-import anyio
 
 from reconciler.blocks.base import InfrastructureSettings
 from reconciler.blocks.gcp import CloudRunJobSettings
@@ -174,9 +171,17 @@ class CloudRunLauncher:
             if not keep or latest(await place.account.job(place.name)) is None:
                 await place.account.delete(place.name)
 
-    async def logs(self, run_id: str, lines: int) -> tuple[str, ...]:
-        """Return the last lines of a run's output that were kept, when it ended."""
-        return await anyio.to_thread.run_sync(partial(self._logs.tail, run_id, lines))
+    async def logs(self, sought: Sought, lines: int) -> tuple[str, ...]:
+        """Return the last lines of a launch's output: Cloud Logging's, else those kept."""
+        live: tuple[str, ...] = ()
+        with suppress(NotLaunchable, Transient):
+            found = await self.find(sought)
+            if found is not None and found.handle.pid is not None:
+                place = self._place(found.handle)
+                reference = latest(await place.account.job(place.name))
+                if reference is not None:
+                    live = await place.account.log(reference["name"], lines)
+        return live or self._logs.tail(sought.flow_run_id, lines)
 
     async def watch(self) -> None:
         """Watch all jobs."""

@@ -171,14 +171,13 @@ class DockerLauncher:
                     lambda docker: docker.containers.container(container).delete(force=True, v=True)
                 )
 
-    async def logs(self, run_id: str, lines: int) -> tuple[str, ...]:
-        """Return the last lines of a run's output: the engine's, else those kept."""
-        try:
-            shown = await self._by_label(RUN_LABEL, run_id)
+    async def logs(self, sought: Sought, lines: int) -> tuple[str, ...]:
+        """Return the last lines of a launch's output: the engine's, else those kept."""
+        live: tuple[str, ...] = ()
+        with suppress(NotLaunchable, Transient):
+            shown = await self._by_label(RUN_LABEL, sought.flow_run_id)
             live = () if shown is None else await output.tail(self._engine, shown["Id"], lines)
-        except (NotLaunchable, Transient):
-            live = ()
-        return live or self._logs.tail(run_id, lines)
+        return live or self._logs.tail(sought.flow_run_id, lines)
 
     async def watch(self) -> None:
         """Watch all containers; told to end, close the way to the engine."""

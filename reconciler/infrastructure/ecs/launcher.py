@@ -1,6 +1,7 @@
 """Launches flow runs as tasks of Amazon ECS."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -184,18 +185,14 @@ class EcsLauncher:
         self._prepared.pop(handle.token, None)
         self._settings.pop(handle.token, None)
 
-    async def logs(self, run_id: str, lines: int) -> tuple[str, ...]:
-        """Return the last lines of a run's output: CloudWatch's while it runs, else those kept."""
-        watched = self._watcher.of_run(run_id)
-        if watched is not None:
-            try:
-                stream = await self._watcher.log_of(watched)
-                live = () if stream is None else await self._watcher.output.tail(stream, lines)
-            except (NotLaunchable, Transient):
-                live = ()
-            if live:
-                return live
-        return self._logs.tail(run_id, lines)
+    async def logs(self, sought: Sought, lines: int) -> tuple[str, ...]:
+        """Return the last lines of a launch's output: CloudWatch's, else those kept."""
+        live: tuple[str, ...] = ()
+        with suppress(NotLaunchable, Transient):
+            watched = self._watcher.of_run(sought.flow_run_id) or await self._seen(sought)
+            stream = None if watched is None else await self._watcher.log_of(watched)
+            live = () if stream is None else await self._watcher.output.tail(stream, lines)
+        return live or self._logs.tail(sought.flow_run_id, lines)
 
     async def watch(self) -> None:
         """Watch all tasks; from time to time deregister definitions that nobody uses."""
@@ -251,6 +248,13 @@ class EcsLauncher:
         pid = pid_of(cluster, arn, task.get("clusterArn") or tasks.cluster_arn(arn))
         handle = Handle(sought.token, sought.flow_run_id, pid)
         return Found(handle, started=True, alive=not tasks.stopped(task))
+
+    async def _seen(self, sought: Sought) -> Watched | None:
+        """Look a launch up that nobody watches here."""
+        found = await self.find(sought)
+        if found is None or found.handle.pid is None:
+            return None
+        return await self._watched(found.handle)
 
     async def _account(self, settings: EcsTaskSettings | None, region: str | None) -> Account:
         chosen = EcsTaskSettings() if settings is None else settings

@@ -194,9 +194,14 @@ class KubernetesLauncher:
             if not _was_started(job) or annotations.get(DISCARD) == "true":
                 await place.remove()
 
-    async def logs(self, run_id: str, lines: int) -> tuple[str, ...]:
-        """Return the last lines of a run's output: the kept ones, which are live where it is streamed."""
-        return await anyio.to_thread.run_sync(partial(self._logs.tail, run_id, lines))
+    async def logs(self, sought: Sought, lines: int) -> tuple[str, ...]:
+        """Return the last lines of a launch's output: the pod's, else those kept."""
+        live: tuple[str, ...] = ()
+        with suppress(NotLaunchable, Transient):
+            found = await self.find(sought)
+            if found is not None and found.handle.pid is not None:
+                live = await output.tail(await self._place(found.handle), lines)
+        return live or self._logs.tail(sought.flow_run_id, lines)
 
     async def watch(self) -> None:
         """Watch all Jobs; told to end, close the way to the clusters."""

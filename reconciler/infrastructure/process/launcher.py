@@ -199,9 +199,9 @@ class ProcessLauncher:
                 self._records.remove(handle.token)
         self._logs.forget(handle.flow_run_id)
 
-    async def logs(self, run_id: str, lines: int) -> tuple[str, ...]:
+    async def logs(self, sought: Sought, lines: int) -> tuple[str, ...]:
         """Return the last lines of a run's output."""
-        return self._logs.tail(run_id, lines)
+        return self._logs.tail(sought.flow_run_id, lines)
 
     async def watch(self) -> None:
         """Pass streamed output on. The ends of processes come from the kernel by themselves."""

@@ -735,7 +735,7 @@ async def test_output_is_streamed_in_order_and_once(bench):
     text = ["a", "b", "c", "d", "e", *["f"] * 7, "last"]
     assert bench.lines == [("run-1", line) for line in text]
     assert (await bench.end_of(handle)).last_lines == tuple(text[-10:])
-    assert await bench.launcher.logs("run-1", 2) == ("f", "last")
+    assert await bench.launcher.logs(Sought("none", "run-1"), 2) == ("f", "last")
 
 
 async def test_the_logs_of_many_runs_are_read_in_one_call(bench):
@@ -799,13 +799,13 @@ async def test_an_unstreamed_log_is_kept_as_far_as_it_is_told(bench):
     bench.aws.set_running(bench.task(handle))
     await bench.watching(handle)
     bench.aws.log(bench.task(handle), *(f"line {n}" for n in range(12)))
-    assert await bench.launcher.logs("run-1", 1) == ("line 11",)
+    assert await bench.launcher.logs(Sought("none", "run-1"), 1) == ("line 11",)
     bench.aws.set_ended(bench.task(handle))
     await bench.look()
     ended = await bench.end_of(handle)
     assert ended.last_lines == tuple(f"line {n}" for n in range(2, 12))
     assert bench.lines == []
-    assert await bench.launcher.logs("run-1", 2) == ("line 10", "line 11")
+    assert await bench.launcher.logs(Sought("none", "run-1"), 2) == ("line 10", "line 11")
 
 
 async def test_the_next_agent_streams_on_where_the_last_stopped(bench):
@@ -826,12 +826,12 @@ async def test_a_log_that_is_not_there_is_empty(bench):
     logs = {"execution_role_arn": ROLE, "configure_cloudwatch_logs": True}
     handle = await bench.launch(**logs)
     await bench.watching(handle)
-    assert await bench.launcher.logs("run-1", 5) == ()
+    assert await bench.launcher.logs(Sought("none", "run-1"), 5) == ()
     bench.aws.denied.add("get_log_events")
-    assert await bench.launcher.logs("run-1", 5) == ()
+    assert await bench.launcher.logs(Sought("none", "run-1"), 5) == ()
     plain = await bench.launch(2)
     await bench.watching(plain)
-    assert await bench.launcher.logs("run-2", 5) == ()
+    assert await bench.launcher.logs(Sought("none", "run-2"), 5) == ()
 
 
 # -- before a launch

@@ -217,8 +217,8 @@ async def test_each_run_has_a_fresh_folder_that_is_removed_and_the_log_stays(ben
     assert folder.is_dir()
     await bench.launcher.discard(handle)
     assert not folder.exists()
-    assert await bench.launcher.logs("run-1", 5) == (str(folder),)
-    assert await bench.launcher.logs("unknown", 5) == ()
+    assert await bench.launcher.logs(Sought("none", "run-1"), 5) == (str(folder),)
+    assert await bench.launcher.logs(Sought("none", "unknown"), 5) == ()
 
 
 async def test_a_working_dir_of_the_block_is_used_and_kept(bench, tmp_path):
