@@ -2,10 +2,12 @@
 
 import json
 import re
+import socket
 import ssl
 import threading
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,13 +37,25 @@ class Request:
     parts: dict[str, str] = field(default_factory=dict)
 
 
+class Broken(Exception):  # noqa: N818 - no error of ours
+    """Raised by a route or a stream: the connection is cut off."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a route gives."""
+    """What a route gives.
+
+    Attributes:
+        status: of HTTP.
+        body: sent as JSON; as it is if it is bytes.
+        headers: beside the type and the length of the body.
+        stream: sent piece by piece, as they come, in place of a body.
+    """
 
     status: int = 200
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
+    stream: Iterator[bytes] | None = None
 
 
 Route = tuple[str, str, Callable[[Request], Reply]]
@@ -64,6 +78,7 @@ class HttpApi:
             routes: the first that fits answers.
             tls: certificate and key for https.
         """
+        self._routes = routes
         self.requests: list[str] = []
         self.before: Callable[[Request], Reply | None] = lambda _: None
         api, scheme = self, "http" if tls is None else "https"
@@ -83,10 +98,23 @@ class HttpApi:
                     headers={name.lower(): value for name, value in self.headers.items()},
                     body=_parsed(body),
                 )
-                self.send(api.before(request) or _routed(routes, request))
+                try:
+                    self.send(api.before(request) or _routed(routes, request))
+                except Broken:
+                    self.close_connection = True
+                    with suppress(OSError):  # the other side was quicker
+                        self.connection.shutdown(socket.SHUT_RDWR)
+                except (BrokenPipeError, ConnectionResetError):  # nobody waits for the answer
+                    self.close_connection = True
 
             def send(self, reply: Reply) -> None:
-                data = b"" if reply.body is None else json.dumps(reply.body).encode()
+                if reply.stream is not None:
+                    self.send_stream(reply.stream)
+                    return
+                whole = isinstance(reply.body, bytes)
+                data = reply.body if whole else b""
+                if reply.body is not None and not whole:
+                    data = json.dumps(reply.body).encode()
                 self.send_response(reply.status)
                 self.send_header("content-type", "application/json")
                 for name, value in reply.headers.items():
@@ -95,6 +123,16 @@ class HttpApi:
                     self.send_header("content-length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
+
+            def send_stream(self, stream: Iterator[bytes]) -> None:
+                self.send_response(200)
+                self.send_header("transfer-encoding", "chunked")
+                self.end_headers()
+                with suppress(BrokenPipeError, ConnectionResetError):  # nobody listens any more
+                    for piece in stream:
+                        self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                        self.wfile.flush()
+                    self.wfile.write(b"0\r\n\r\n")
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815 - by http.server
 
@@ -107,7 +145,11 @@ class HttpApi:
             context.load_cert_chain(*tls)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.url = f"{scheme}://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.02], daemon=True)
+
+    def answer(self, request: Request) -> Reply:
+        """Let the route answer, as for a request that came."""
+        return _routed(self._routes, request)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -1,6 +1,7 @@
 """Launches flow runs as jobs of Google Cloud Run."""
 
 import re
+import uuid
 from contextlib import suppress
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ from reconciler.infrastructure.base.logs import Logs
 from reconciler.infrastructure.cloud_run.client import Accounts, Json, Place
 from reconciler.infrastructure.cloud_run.failures import Missing, Taken
 from reconciler.infrastructure.cloud_run.reasons import fault, is_over, is_settled, latest
-from reconciler.infrastructure.cloud_run.request import STARTS, job, job_id, settings_of
+from reconciler.infrastructure.cloud_run.request import START, job, job_id, settings_of
 from reconciler.infrastructure.cloud_run.watcher import Watched, Watcher
 from reconciler.model.launch import Ended, Found, Handle, LaunchSpec, Sought
 
@@ -36,10 +37,10 @@ class CloudRunLauncher:
     A job is made, recorded and then run. Its id is the launch token, so the API refuses a second
     one. 'Never started' is: there is no job, or it has no execution.
 
-    To run a job has no idempotency key in the API. So a start first changes the job (an annotation
-    that counts starts), which gives it a new `etag`, then looks for an execution, and then runs the
-    job in that very version: a request of an earlier start that is still on its way is refused from
-    then on, whoever sent it.
+    To run a job has no idempotency key in the API. So a start first writes its own mark into the job
+    (an annotation), which gives it a new `etag`, then looks for an execution, and then runs the job
+    in the version that has its mark: a request of an earlier start that is still on its way is
+    refused from then on, whoever sent it.
     """
 
     slug: ClassVar[str] = "cloud-run-job"
@@ -242,11 +243,13 @@ class CloudRunLauncher:
         before = await account.job(place.name)
         if latest(before) is not None:
             return True
-        count = int(before.get("annotations", {}).get(STARTS, "0")) + 1
-        annotations = {**before.get("annotations", {}), STARTS: str(count)}
+        ours = str(uuid.uuid4())
+        annotations = {**before.get("annotations", {}), START: ours}
         try:
             await account.update({**before, "annotations": annotations})
             after = await self._settled(place)
+            if after.get("annotations", {}).get(START) != ours:
+                return False  # another start came after ours: this version is its
             if await account.executions(place.name):
                 return True
             await account.run(place.name, after["etag"])

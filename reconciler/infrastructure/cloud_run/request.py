@@ -15,8 +15,8 @@ from reconciler.model.launch import LaunchSpec
 
 TOKEN_LABEL = "reconciler-launch-token"  # noqa: S105 - the name of a label
 RUN_LABEL = "reconciler-flow-run-id"
-STARTS = "reconciler.io/starts"
-"""Annotation that counts how often it was tried to run the job."""
+START = "reconciler.io/start"
+"""Annotation with the mark of the last try to run the job."""
 DEFAULT_COMMAND = ("prefect", "flow-run", "execute")
 
 _MILLI = 1000

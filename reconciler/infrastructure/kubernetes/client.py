@@ -273,11 +273,16 @@ class Clusters:
 
         Raises:
             Transient: one of them does not answer, and may be it.
-            NotStarted, NotLaunchable: one of them can't be asked, and may be it.
+            NotStarted: one of them refuses us, and may be it.
         """
-        for cluster in (*self._known.values(), self.of(None)):
-            if await cluster.uid() == uid:
-                return cluster
+        for cluster in {*self._known.values(), self.of(None)}:
+            try:
+                if await cluster.uid() == uid:
+                    return cluster
+            except NotStarted:
+                raise
+            except NotLaunchable:  # no kubeconfig, say: nothing is reached that way
+                continue
         return None
 
     async def close(self) -> None:

@@ -58,7 +58,8 @@ class Watched:
         run_within: seconds in which it must end then; None for no limit.
         since: monotonic seconds since when it is watched; then since it runs, or was removed.
         running: set when its pod runs, or when it has ended.
-        late: why we removed it.
+        late: why we remove it.
+        removed: it was removed.
     """
 
     token: str
@@ -68,6 +69,7 @@ class Watched:
     since: float
     running: anyio.Event = field(default_factory=anyio.Event)
     late: str = ""
+    removed: bool = False
 
 
 @dataclass(slots=True)
@@ -275,7 +277,9 @@ class Watcher:
 
     async def _check_time(self, watched: Watched) -> None:
         limit, spent = watched.run_within, self._clock.monotonic() - watched.since
-        if watched.late:
+        if watched.late and not watched.removed:
+            await self._remove(watched, watched.late)
+        elif watched.late:
             if spent > _REMOVAL_SECONDS:
                 place = watched.place
                 ended = Ended(None, f"{watched.late}; its pod has not gone yet")
@@ -304,9 +308,13 @@ class Watcher:
 
     async def _remove(self, watched: Watched, why: str) -> None:
         """Remove a Job; its end is told when it is gone."""
+        if (
+            not watched.late
+        ):  # said first: the cluster may be quicker with the end than with the answer
+            watched.late, watched.since = why, self._clock.monotonic()
         with suppress(Missing):
             await watched.place.remove()
-        watched.late, watched.since = why, self._clock.monotonic()
+        watched.removed = True
 
     def _tell(self, view: _View, watched: Watched, ended: Ended) -> None:
         if view.watched.get(watched.place.name) is not watched:
