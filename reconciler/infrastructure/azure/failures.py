@@ -11,6 +11,7 @@ _UNAUTHORISED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _CHANGED = 401, 403, 404, 409,
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 _WITHHELD = ("InaccessibleImage", "Quota", "NotAvailable", "Capacity", "RegistryErrorResponse")
 """Parts of the codes of refusals that no declaration can mend."""
+_UNTRUSTED = "Azure's certificate is not trusted: name its authority by RECONCILER_PLATFORM_CA_FILE"
 _CREDENTIALS = "check aci_credentials: the secret may have expired"
 
 
@@ -34,31 +35,31 @@ def speaking(subscription: str) -> Iterator[None]:
         Unreachable: Azure does not answer.
         Transient, NotStarted, NotLaunchable: it refuses (`_meaning`).
     """
-    from azure.core.exceptions import (  # noqa: PLC0415 - an extra
-        AzureError,
-        ClientAuthenticationError,
-        HttpResponseError,
-        ServiceRequestError,
-        ServiceResponseError,
-    )
+    from azure.core.exceptions import AzureError  # noqa: PLC0415 - an extra
 
     try:
         yield
-    except ClientAuthenticationError as error:
+    except AzureError as error:
+        raise _failure(error, subscription) from None
+
+
+def _failure(error: Exception, subscription: str) -> Exception:
+    from azure.core.exceptions import (  # noqa: PLC0415 - an extra
+        ClientAuthenticationError,
+        HttpResponseError,
+    )
+
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return NotStarted(_UNTRUSTED)
+    if isinstance(error, ClientAuthenticationError):
         words = _first_line(str(error.message)).replace(subscription, "***")
-        raise Denied(f"Azure does not take our credentials: {words}; {_CREDENTIALS}") from None
-    except HttpResponseError as error:
+        return Denied(f"Azure does not take our credentials: {words}; {_CREDENTIALS}")
+    if isinstance(error, HttpResponseError):
         code, words = _told(error)
         headers: Any = getattr(error.response, "headers", {})
         words = words.replace(subscription, "***")
-        raise _meaning(int(error.status_code or 0), code, words, headers) from None
-    except (ServiceRequestError, ServiceResponseError) as error:
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            text = "Azure's certificate is not trusted: name its authority by RECONCILER_PLATFORM_CA_FILE"
-            raise NotStarted(text) from None
-        raise Unreachable(f"Azure does not answer: {type(error).__name__}") from None
-    except AzureError as error:
-        raise Unreachable(f"Azure does not answer: {type(error).__name__}") from None
+        return _meaning(int(error.status_code or 0), code, words, headers)
+    return Unreachable(f"Azure does not answer: {type(error).__name__}")
 
 
 def _told(error: Any) -> tuple[str, str]:

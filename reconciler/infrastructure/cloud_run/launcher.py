@@ -3,6 +3,7 @@
 import re
 import uuid
 from contextlib import suppress
+from itertools import islice
 from typing import ClassVar
 
 from reconciler.blocks.base import InfrastructureSettings
@@ -17,6 +18,7 @@ from reconciler.infrastructure.cloud_run.reasons import fault, is_over, is_settl
 from reconciler.infrastructure.cloud_run.request import START, job, job_id, settings_of
 from reconciler.infrastructure.cloud_run.watcher import Watched, Watcher
 from reconciler.model.launch import Ended, Found, Handle, LaunchSpec, Sought
+from reconciler.runtime.backoff import Backoff
 
 _PID = re.compile(r"projects/[^/:]+/locations/(?P<region>[^/:]+)/jobs/prefect-(?P<token>[^/:]+)")
 _LAST_LINES = 10
@@ -26,7 +28,8 @@ _LOG_LAG = 2.0
 """Seconds between them: Cloud Logging shows lines some time after they were written."""
 _LOOK_SECONDS = 1.0
 _READY_SECONDS = 120.0
-_STARTS = 5
+_STARTS = 10
+_BACKOFF = Backoff(first=0.5, ceiling=8.0)
 _STOP_SECONDS = 60.0
 """How long after its grace a cancelled execution may take to end."""
 
@@ -113,10 +116,10 @@ class CloudRunLauncher:
         """
         place = self._place(handle)
         try:
-            for _ in range(_STARTS):
+            for pause in islice(_BACKOFF.delays(), _STARTS):
                 if await self._started(place):
                     return handle
-                await self._clock.sleep(_LOOK_SECONDS)
+                await self._clock.sleep(pause)
         except Missing:
             raise NotLaunchable("the Cloud Run job is gone: somebody else deleted it") from None
         raise Transient("nobody knows whether the Cloud Run job runs")
