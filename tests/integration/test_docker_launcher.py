@@ -1,6 +1,5 @@
 """The Docker launcher on a real engine: identity, ends, output, networks, what is kept."""
 
-from contextlib import asynccontextmanager
 from functools import partial
 
 import anyio
@@ -8,100 +7,18 @@ import pytest
 
 from reconciler.blocks.docker import DockerContainerSettings
 from reconciler.errors import Transient
-from reconciler.infrastructure.base import NotLaunchable, NotStarted, Surroundings
-from reconciler.infrastructure.docker import DockerLauncher
-from reconciler.infrastructure.docker.request import TOKEN_LABEL
+from reconciler.infrastructure.base import NotLaunchable, NotStarted
 from reconciler.model.launch import Handle, LaunchSpec, Sought
-from reconciler.runtime.clock import SystemClock
-from reconciler.settings import PlatformSettings
-from tests.testbed import images
+from tests.fakes.hurried_clock import HurriedClock
+from tests.integration.docker_bench import opened
 from tests.testbed.fault import Fault, FaultProxy, Rule, When
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-class Bench:
-    """One agent's launcher after another, on one engine."""
-
-    def __init__(self, engine, folder, group):
-        self.engine, self.folder, self.group = engine, folder, group
-        self.image = images.pybase(engine)
-        self.lines = []
-        self.launcher = None
-        self._number = 0
-
-    async def agent(self, address=None):
-        """Start a launcher; one that was there before is gone, as when its agent dies."""
-        if self.launcher is not None:
-            self.scope.cancel()
-        surroundings = Surroundings(
-            state_dir=self.folder,
-            host_dir=self.folder,
-            inherited=dict,
-            python="python",
-            clock=SystemClock(),
-            output=lambda run_id, line: self.lines.append((run_id, line)),
-            images=self.image,
-            platforms=PlatformSettings(docker_host=address or self.engine.url),
-        )
-        self.launcher = DockerLauncher(surroundings)
-        self.scope = await self.group.start(self._watch, self.launcher)
-        return self.launcher
-
-    async def _watch(self, launcher, *, task_status):
-        with anyio.CancelScope() as scope:
-            task_status.started(scope)
-            while True:
-                try:
-                    await launcher.watch()
-                except Transient:
-                    await anyio.sleep(0.2)
-
-    def spec(self, code="print('hello')", **settings):
-        self._number += 1
-        number = self._number
-        return LaunchSpec(
-            token=f"22222222-2222-8222-8222-{number:012d}",
-            flow_run_id=f"run-{number}",
-            name=f"name {number}",
-            type="docker-container",
-            settings=DockerContainerSettings(**{"auto_remove": True, **settings}),
-            env={"PREFECT_API_URL": "https://prefect.example.com/api"},
-            command=("python3", "-u", "-c", code),
-        )
-
-    async def started(self, spec):
-        return await self.launcher.start(await self.launcher.create(spec))
-
-    async def found(self, spec):
-        return await self.launcher.find(Sought(spec.token, spec.flow_run_id))
-
-    async def ended(self, handle):
-        with anyio.fail_after(60):
-            return await self.launcher.ended(handle)
-
-    def containers(self):
-        return self.engine.docker("ps", "-aq", "--filter", f"label={TOKEN_LABEL}").split()
-
-    def wait(self, handle):
-        self.engine.docker("wait", handle.pid.rpartition(":")[2])
-
-
 @pytest.fixture
 def bench(dockerd, tmp_path):
-    @asynccontextmanager
-    async def opened():
-        async with anyio.create_task_group() as group:
-            made = Bench(dockerd, tmp_path, group)
-            await made.agent()
-            try:
-                yield made
-            finally:
-                made.scope.cancel()
-                for container in made.containers():
-                    dockerd.docker("rm", "--force", container, check=False)
-
-    return opened
+    return partial(opened, dockerd, tmp_path)
 
 
 async def test_a_container_is_found_by_its_token_at_every_step(bench):
@@ -288,6 +205,24 @@ async def test_an_ended_container_is_kept_unless_it_is_to_be_removed(bench):
             await b.ended(handle)
             await b.launcher.discard(handle)
             assert len(b.containers()) == (0 if remove else 1)
+
+
+async def test_what_nobody_removed_is_swept_after_an_hour_unless_it_is_to_be_kept(bench, dockerd):
+    async with bench() as b:
+        handles = [await b.started(b.spec(auto_remove=remove)) for remove in (True, False)]
+        left, kept = [handle.pid.rpartition(":")[2] for handle in handles]
+        for container in (left, kept):
+            dockerd.docker("wait", container)
+        await b.agent(clock=HurriedClock(3000))  # the first one is gone, and nobody watches them
+        handle = await b.started(b.spec("import time; time.sleep(60)"))
+        async with anyio.create_task_group() as group:
+            group.start_soon(b.launcher.ended, handle)
+            with anyio.fail_after(60):
+                while left in (there := dockerd.docker("ps", "-aq", "--no-trunc")):
+                    await anyio.sleep(0.1)
+            group.cancel_scope.cancel()
+        assert kept in there
+        assert handle.pid.rpartition(":")[2] in there
 
 
 async def test_stopping_kills_after_the_grace(bench):

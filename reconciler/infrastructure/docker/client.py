@@ -72,6 +72,17 @@ class Engine:
                 await self._clock.sleep(pause)
         raise AssertionError  # the last round returns or raises
 
+    async def remove(self, container: str) -> None:
+        """Remove a container with its anonymous volumes, running or not.
+
+        Raises:
+            Missing, Taken: it is gone, or on its way.
+            Transient: the engine does not answer.
+        """
+        await self.ask(
+            lambda docker: docker.containers.container(container).delete(force=True, v=True)
+        )
+
     async def close(self) -> None:
         """Close the connections."""
         docker, self._docker = self._docker, None

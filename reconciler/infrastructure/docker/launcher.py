@@ -167,9 +167,7 @@ class DockerLauncher:
         kept = shown["Config"]["Labels"].get(KEEP_LABEL) == "true"
         if shown["State"]["Status"] == _CREATED or not kept:
             with suppress(Missing, Taken):  # gone, or on its way
-                await self._engine.ask(
-                    lambda docker: docker.containers.container(container).delete(force=True, v=True)
-                )
+                await self._engine.remove(container)
 
     async def logs(self, sought: Sought, lines: int) -> tuple[str, ...]:
         """Return the last lines of a launch's output: the engine's, else those kept."""

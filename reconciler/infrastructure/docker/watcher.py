@@ -1,5 +1,6 @@
 """One stream of events for all containers of flow runs, and a listing now and then beside it."""
 
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -7,16 +8,18 @@ from typing import Any
 import anyio
 
 from reconciler.errors import Unreachable
-from reconciler.infrastructure.base import Ends
+from reconciler.infrastructure.base import Ends, NotStarted
 from reconciler.infrastructure.docker.client import Engine, Missing, asking
 from reconciler.infrastructure.docker.reasons import REMOVED, explain
-from reconciler.infrastructure.docker.request import TOKEN_LABEL
+from reconciler.infrastructure.docker.request import KEEP_LABEL, TOKEN_LABEL
 from reconciler.model.launch import Ended
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.supervision import race
 
 _LIST_EVERY = 30.0
 """Seconds. A stream over a network can die in silence."""
+_SWEEP_AFTER = 3600.0
+"""Seconds. Whoever launched a container, its run has been dealt with by then."""
 _ENDED = frozenset({"exited", "dead"})
 
 
@@ -32,6 +35,7 @@ class Watcher:
         self._ends = ends
         self._clock = clock
         self._tokens: dict[str, str] = {}
+        self._left: dict[str, float] = {}
         self._wanted = anyio.Event()
 
     def add(self, container: str, token: str) -> None:
@@ -87,7 +91,22 @@ class Watcher:
             for container in list(self._tokens):
                 if states.get(container, "gone") in {"gone", *_ENDED}:
                     await self._look(container)
+            left = {
+                one["Id"]
+                for one in listed
+                if one["State"] in _ENDED and one["Labels"].get(KEEP_LABEL) != "true"
+            }
+            await self._sweep(left - set(self._tokens))
             await self._clock.sleep(_LIST_EVERY)
+
+    async def _sweep(self, left: set[str]) -> None:
+        """Remove containers that have been left over for long."""
+        now = self._clock.monotonic()
+        self._left = {container: self._left.get(container, now) for container in left}
+        for container, since in self._left.items():
+            if now - since >= _SWEEP_AFTER:
+                with suppress(NotStarted):  # gone, or on its way: another agent sweeps too
+                    await self._engine.remove(container)
 
     async def _look(self, container: str) -> None:
         """Look at a container that may have ended."""
