@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from tests.testbed.dockerd import Dockerd
-from tests.testbed.environments import ROOT, cache_folder, locked, uv_command
+from tests.testbed.environments import ROOT, cache_folder, environment, locked, uv_command
 from tests.testbed.packages import download
 
 PYBASE = "pybase:3.11"
@@ -111,8 +111,12 @@ def _add_site(root: Path, requirements: Path) -> None:
     wanted = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(requirements)]
     options = ["--python-version", "3.11", "--target", str(site), *wanted]
     uv = uv_command()
-    if not uv or not _works([uv, "pip", "install", "--quiet", *options]):
-        _run([sys.executable, "-m", "pip", "install", "--no-input", "--quiet", *options])
+    if (not uv or not _works([uv, "pip", "install", "--quiet", *options])) and not _works(
+        [sys.executable, "-m", "pip", "install", "--no-input", "--quiet", *options]
+    ):
+        # Prefect 2.20 needs pendulum 2, which has no wheel for Python 3.11: take what was built.
+        python = environment(requirements.stem)
+        shutil.copytree(_site_of(python), site, dirs_exist_ok=True)
     shutil.rmtree(site / "bin", ignore_errors=True)
     command = root / "usr/local/bin/prefect"
     command.parent.mkdir(parents=True, exist_ok=True)
@@ -124,10 +128,25 @@ def _add_site(root: Path, requirements: Path) -> None:
     _works(["chroot", str(root), "/usr/bin/python3", *compiled, *folders])
 
 
+def _site_of(python: Path) -> str:
+    """Return the packages' folder of an environment whose Python is the image's.
+
+    Raises:
+        RuntimeError: it is another Python.
+    """
+    ask = "import sys, sysconfig; print(sys.version_info[:2], sysconfig.get_path('purelib'))"
+    done = subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True)
+    version, _, folder = done.stdout.strip().rpartition(" ")
+    if version != "(3, 11)":
+        raise RuntimeError(f"the image needs packages for Python 3.11, and {python} is {version}")
+    return folder
+
+
 def _load(engine: Dockerd, tar: Path, name: str) -> None:
     if engine.has_image(name):
         return
-    changes = ["ENV PATH=/usr/local/bin:/usr/bin:/bin", 'CMD ["/bin/sh"]', "ENV HOME=/root"]
+    path = "ENV PATH=/usr/local/bin:/usr/bin:/bin"
+    changes = [path, 'CMD ["/bin/sh"]', "ENV HOME=/root", "ENV TZ=UTC"]
     options = [word for change in changes for word in ("--change", change)]
     engine.docker("import", *options, str(tar), name)
 
