@@ -12,11 +12,16 @@ from reconciler.agent.finish import back_to_queue, fail, finish
 from reconciler.agent.observer import Happening
 from reconciler.agent.spec import build
 from reconciler.api.runs import record_pid
-from reconciler.errors import NotFound
+from reconciler.errors import NotFound, Transient
 from reconciler.infrastructure import Launcher
 from reconciler.infrastructure.base import NotLaunchable
 from reconciler.model.launch import Ended, Handle, LaunchSpec, Sought
+from reconciler.runtime.backoff import Backoff
 from reconciler.runtime.supervision import race
+
+_LOST_ANSWER = Backoff(first=1.0, ceiling=8.0)
+_STARTS = 4
+"""So often is a start said again whose answer was lost."""
 
 
 async def run_flow(context: Context, active: ActiveRun) -> None:
@@ -60,25 +65,60 @@ async def _create_and_start(
 ) -> Handle | None:
     """Make, record, start; None if it must not start after all. What isn't started is removed."""
     handle = await launcher.create(spec)
-    started = False
+    start = False
     try:
         await _record(context, active, handle)
-        if await _may_start(context, active):
-            handle = await launcher.start(handle)
-            started = True
+        start = await _may_start(context, active)
     finally:
-        if not started:
-            with anyio.CancelScope(shield=True):
-                await launcher.stop(handle, 0)
-                await launcher.discard(handle)
-    if not started:
+        if not start:
+            await _undo(launcher, handle)
+    if not start:
         if active.stop.reason == Stop.DRAIN:
             reason = "The agent stopped before the run was started."
             await back_to_queue(context, active.run, reason)
         return None
+    handle = await _start(context, active, launcher, spec, handle)
     text = f"Flow run {active.run.name} started ({handle.pid})"
     context.tell(Happening.STARTED, active.run, text)
     return handle
+
+
+async def _start(
+    context: Context, active: ActiveRun, launcher: Launcher, spec: LaunchSpec, handle: Handle
+) -> Handle:
+    """Start; where the answer is lost, look whether it started, and say it again if not.
+
+    Whoever removed it instead, and launched anew, would execute twice a flow that was running.
+
+    Raises:
+        NotLaunchable: nothing was started; what was made is removed.
+        Transient: nobody knows; all is left as it is, and the next survey looks for it.
+    """
+    sought = Sought(active.token, active.run.id, handle.pid, spec.settings)
+    delays = _LOST_ANSWER.delays()
+    for last in (False,) * _STARTS + (True,):
+        try:
+            return await launcher.start(handle)
+        except NotLaunchable:
+            await _undo(launcher, handle)
+            raise
+        except Transient:
+            if last:
+                raise
+            await context.clock.sleep(next(delays))
+            found = await launcher.find(sought)
+            if found is not None and found.started:
+                return found.handle
+            if found is None or not await _may_start(context, active):
+                raise
+    raise AssertionError  # the last round returns or raises
+
+
+async def _undo(launcher: Launcher, handle: Handle) -> None:
+    """Remove what was made and not started."""
+    with anyio.CancelScope(shield=True):
+        await launcher.stop(handle, 0)
+        await launcher.discard(handle)
 
 
 async def attend(context: Context, active: ActiveRun, launcher: Launcher, handle: Handle) -> None:

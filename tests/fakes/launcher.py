@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from reconciler.blocks.process import ProcessSettings
+from reconciler.errors import Unreachable
 from reconciler.infrastructure.base import NotLaunchable
 from reconciler.model.launch import Ended, Found, Handle
 from tests.fakes.prefect_runs import Killed
@@ -79,6 +80,8 @@ class FakeLauncher:
     Attributes:
         kill_before, kill_after: names of methods at which the agent's process dies.
         refuse: make every launch impossible, with this reason.
+        lose: so many starts are carried out and end in an error that tells nothing.
+        away: so many starts end in such an error before anything is done.
     """
 
     slug = "process"
@@ -89,7 +92,7 @@ class FakeLauncher:
     def __init__(self, host, api=None, *, kill_before=None, kill_after=None):
         self.host, self.api = host, api
         self.kill_before, self.kill_after = kill_before, kill_after
-        self.refuse = None
+        self.refuse, self.lose, self.away = None, 0, 0
         self.specs = []
 
     def owns(self, pid):
@@ -113,12 +116,18 @@ class FakeLauncher:
 
     async def start(self, handle):
         await self._step("start")
+        if self.away:
+            self.away -= 1
+            raise Unreachable("the platform is away")
         thing = self.host.things[handle.token]
         if thing.owner is not self or thing.ended:
             raise NotLaunchable("not ours to start")
         thing.started = True
         self.host.begin(thing)
         self._maybe_die("start")
+        if self.lose:
+            self.lose -= 1
+            raise Unreachable("the answer was lost")
         return handle
 
     async def ended(self, handle):

@@ -195,6 +195,24 @@ async def test_infrastructure_that_can_not_be_built_fails_the_run_with_the_reaso
         assert w.host.executions == []
 
 
+@pytest.mark.parametrize("what", [{"lose": 1}, {"away": 1}, {"away": 2, "lose": 1}], ids=str)
+async def test_a_start_whose_answer_is_lost_is_neither_undone_nor_repeated(tmp_path, what):
+    """The flow may be running: who removed it and started again would execute it twice."""
+    async with world(tmp_path) as w:
+        w.host.runs_for = 20.0
+        run = w.server.schedule()
+        launcher = w.agent().launcher
+        for name, times in what.items():
+            setattr(launcher, name, times)
+        await w.pass_time(5)
+        assert w.host.executions == [run]
+        assert w.host.stopped == []
+        await w.pass_time(60)
+        assert w.host.executions == [run]
+        assert w.server.kind(run) == "COMPLETED"
+        assert w.host.things == {}
+
+
 async def test_a_run_deleted_before_its_start_is_not_started(tmp_path):
     async with world(tmp_path) as w:
         run = w.server.schedule()
