@@ -33,7 +33,7 @@ from reconciler.runtime.clock import SystemClock
 SECONDS = 10.0
 """How long one platform may take."""
 _AT_ONCE = 8
-_FIELD = re.compile(r"[a-z_]+")
+_WORD = re.compile(r"[a-z_]+")
 _PROCESS = "process"
 _LOCAL_STORAGE = "local-file-system"
 
@@ -254,8 +254,16 @@ def _warning(
     hint: str | None = None,
     where: str = "infrastructure",
 ) -> Problem:
-    named = _FIELD.match(message)
-    place = deployment.at(where)
-    if block is not None and named is not None and f"data.{named[0]}" in block.places:
-        place = block.at(f"data.{named[0]}")
+    field = None if block is None else _field_in(message, block)
+    place = deployment.at(where) if block is None or field is None else block.at(f"data.{field}")
     return Problem(place, f"pre-flight: {message}", hint, Severity.WARNING)
+
+
+def _field_in(message: str, block: Declaration) -> str | None:
+    """Return the field of a block that a message is about: its first word, else one it mentions.
+
+    Among the words in the middle only those count that are nothing but a field's name.
+    """
+    first, *others = _WORD.findall(message) or [""]
+    sure = (word for word in others if "_" in word or word == "credentials")
+    return next((word for word in (first, *sure) if f"data.{word}" in block.places), None)

@@ -331,7 +331,10 @@ def _meaning(status: int, body: bytes, retry_after: str | None) -> Exception:
     if status in {_TIMED_OUT, _LIMITED} or status >= _SERVER_ERROR:
         return Overloaded(f"the cluster is busy: {words}", retry_after=_seconds(retry_after))
     if status == _UNAUTHORISED:
-        return Denied(f"the cluster refuses our credentials, expired or wrong: {words}")
+        return Denied(
+            f"the cluster refuses our credentials, expired or wrong: {words}; "
+            "check cluster_config, or the agent's kubeconfig or service account"
+        )
     kinds: Mapping[int, type[Exception]] = {
         400: NotLaunchable,
         403: Denied,

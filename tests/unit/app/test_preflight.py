@@ -8,11 +8,15 @@ from reconciler.kinds import KINDS
 from reconciler.manifests.load import LoadOptions, load
 from reconciler.model.keys import Key
 from reconciler.settings import load as load_settings
+from tests.fakes.engine import FakeEngine
 from tests.fakes.manual_clock import ManualClock
 from tests.fakes.prefect_memory import MemoryApi, MemoryPrefect
 from tests.fakes.trees import tree
+from tests.testbed.azure import Azure
 
 pytestmark = pytest.mark.anyio
+
+POLICY = "name: x\nsecrets: [{env: RECONCILER_SECRET_}]\n"
 
 BOX = """kind: Block
 block_type_slug: docker-container
@@ -49,7 +53,7 @@ async def found(tmp_path, *documents, only=None, no_secrets=False, **variables):
         "RECONCILER_AGENT_STATE_DIR": str(tmp_path),
         **variables,
     }
-    files = {"reconciler.yaml": "name: x\n", "a.yaml": "---\n".join(documents)}
+    files = {"reconciler.yaml": POLICY, "a.yaml": "---\n".join(documents)}
     desired = load(tree(files), LoadOptions(no_secrets=no_secrets, secret_env=environ), KINDS)
     app = App(load_settings(environ), environ, ManualClock())
     problems = await preflight(app, MemoryApi(MemoryPrefect()), desired, only)
@@ -120,3 +124,38 @@ async def test_a_block_that_cannot_be_used_with_its_overrides_is_named(tmp_path)
     [told] = await found(tmp_path, BOX, deployment(job_variables="{auto_remove: perhaps}"))
     assert "the docker-container block can't be used: auto_remove" in told
     assert "perhaps" not in told
+
+
+AZURE = """kind: Block
+block_type_slug: azure-container-instance-job
+name: west
+data:
+  resource_group_name: flows
+  subscription_id: 33333333-3333-3333-3333-333333333333
+  aci_credentials: {$ref: azure-container-instance-credentials/agent}
+---
+kind: Block
+block_type_slug: azure-container-instance-credentials
+name: agent
+data:
+  client_id: 22222222-2222-2222-2222-222222222222
+  tenant_id: 11111111-1111-1111-1111-111111111111
+  client_secret: ${{ secrets.AZURE }}
+"""
+
+
+async def test_expired_credentials_are_said_at_their_field(tmp_path):
+    with Azure(FakeEngine()) as cloud:
+        told = await found(
+            tmp_path,
+            AZURE,
+            deployment(infrastructure="azure-container-instance-job/west"),
+            RECONCILER_SECRET_AZURE="canary",
+            RECONCILER_AZURE_ENDPOINT=cloud.url,
+            RECONCILER_AZURE_AUTHORITY=cloud.url,
+            RECONCILER_PLATFORM_CA_FILE=str(cloud.ca_file),
+        )
+    [told] = told
+    assert told.startswith("a.yaml:7:3: pre-flight: Azure does not take our credentials")
+    assert "expired" in told
+    assert "canary" not in told
