@@ -103,9 +103,9 @@ class Bench:
         except TimeoutError:
             raise AssertionError((self.platform.leftovers(), self.story())) from None
 
-    def story(self) -> list[list[str]]:
+    def story(self) -> str:
         """Return what each agent told, for messages."""
-        return [agent.events for agent in self.agents]
+        return "\n\n".join("\n".join(agent.events) for agent in self.agents)
 
     def close(self) -> None:
         """End all agents and proxies."""

@@ -1,5 +1,7 @@
 """A value for each field of each shipped block type; none is its default."""
 
+from typing import Any
+
 from reconciler.model.values import Secret
 
 _COMMON = {
@@ -158,3 +160,18 @@ FIELDS = {
         "task_watch_poll_interval": 0.5,
     },
 }
+
+_TOGETHER: dict[str, dict[str, dict[str, Any]]] = {
+    "cloud-run-job": {"memory": {"memory_unit": "Gi"}},
+    "azure-container-instance-job": {
+        "gpu_count": {"gpu_sku": "V100"},
+        "gpu_sku": {"gpu_count": 1},
+    },
+}
+"""Fields that are refused without another."""
+
+
+def data_with(slug: str, field: str) -> dict[str, Any]:
+    """Return the shortest data of a type that has this field."""
+    companions = _TOGETHER.get(slug, {}).get(field, {})
+    return {**REQUIRED.get(slug, {}), **companions, field: FIELDS[slug][field]}

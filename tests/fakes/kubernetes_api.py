@@ -110,6 +110,11 @@ class KubernetesApi:
         with self._changed:
             self._happened("DELETED", "jobs", self.jobs.pop(job))
 
+    def says_late_that_it_deleted(self, job):
+        """Let the stream tell only now of the end of an earlier Job of that name."""
+        with self._changed:
+            self._happened("DELETED", "jobs", deepcopy(self.jobs[job]))
+
     def takes_pod_away(self, job):
         """Let somebody begin to delete a Job's pod."""
         with self._changed:

@@ -249,12 +249,15 @@ async def test_output_is_passed_on_once(bench):
     assert bench.shown == [("run-1", line) for line in ("one", "two", "three")]
 
 
-async def test_a_stop_waits_until_the_container_has_ended(bench):
+async def test_a_stop_returns_when_the_group_is_gone(bench):
     handle = await bench.launch()
     bench.engine.container("run-1").started.wait(10)
+    bench.engine.container("run-1").lines.append("so far")
     await bench.launcher.stop(handle, 5)
     assert bench.engine.container("run-1").code == 137
+    assert bench.cloud.groups == {}
     await bench.launcher.stop(handle, 5)
+    assert await bench.launcher.logs(bench.sought(), 5) == ("so far",), "it is kept"
 
 
 async def test_a_discard_leaves_nothing(bench):

@@ -227,13 +227,17 @@ async def test_an_image_that_is_not_there_is_named_and_leaves_no_job(bench):
     assert bench.cloud.jobs == {}
 
 
-async def test_a_stop_cancels_and_waits(bench):
-    handle = await bench.launch()
+@pytest.mark.parametrize("keep", [False, True])
+async def test_a_stop_returns_when_nothing_runs_and_the_job_is_gone(bench, keep):
+    handle = await bench.launch(keep_job=keep)
     bench.engine.container("run-1").started.wait(10)
+    bench.engine.container("run-1").lines.append("so far")
     await bench.launcher.stop(handle, 5)
-    [execution] = bench.cloud.executions.values()
-    assert execution["cancelledCount"] == 1
+    assert bench.engine.container("run-1").code == 137
+    assert bool(bench.cloud.jobs) is keep
+    assert [one["cancelledCount"] for one in bench.cloud.executions.values()] == [1] * keep
     await bench.launcher.stop(handle, 5)
+    assert await bench.launcher.logs(bench.sought(), 5) == ("so far",), "it is kept"
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -3,7 +3,7 @@
 import pytest
 
 from reconciler.api.blocks import update_document
-from tests.fakes.block_fields import FIELDS, REQUIRED
+from tests.fakes.block_fields import FIELDS, REQUIRED, data_with
 from tests.integration.blocks import (
     KIND,
     create,
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.anyio
 async def test_each_field_reads_back_as_it_was_declared(server, slug):
     async with session_with(server) as session:
         await create_targets(session, slug)
-        for number, (field, value) in enumerate(FIELDS[slug].items()):
-            data = {**REQUIRED.get(slug, {}), field: value}
+        for number, field in enumerate(FIELDS[slug]):
+            data = data_with(slug, field)
             declared, live = await create(session, slug, f"f{number}", data)
             assert same(declared.fields, live.fields), field
             assert paths(declared.fields) == paths(live.fields), field
@@ -41,8 +41,8 @@ async def test_each_changed_field_is_one_write_and_reads_back(server, slug):
     async with session_with(server) as session:
         await create_targets(session, slug)
         base, live = await create(session, slug, "base", REQUIRED.get(slug, {}))
-        for field, value in FIELDS[slug].items():
-            wanted = await declare(session, slug, "base", {**REQUIRED.get(slug, {}), field: value})
+        for field in FIELDS[slug]:
+            wanted = await declare(session, slug, "base", data_with(slug, field))
             before = _writes(session)
             await KIND.update(session, live, wanted.fields)
             assert _writes(session) == before + 1

@@ -148,15 +148,13 @@ class AzureLauncher:
             )
         )
         ended = await self._ends.wait(handle.token)
-        if not stream:
-            with suppress(ReconcilerError):  # a log is no reason to lose a run
-                self._logs.add(handle.flow_run_id, await place.log(_KEPT_LINES))
+        await self._keep_log(handle, settings, place)
         return Ended(
             ended.exit_code, ended.reason, self._logs.tail(handle.flow_run_id, _LAST_LINES)
         )
 
     async def stop(self, handle: Handle, grace: float) -> None:
-        """Stop the group, and wait until its container has ended.
+        """Stop the group, wait until its container has ended, keep its log, and delete the group.
 
         Azure has no grace for each stop, whatever `grace` is.
 
@@ -165,16 +163,17 @@ class AzureLauncher:
         """
         if handle.token not in self._settings:
             return
-        _, place = self._place(handle)
+        settings, place = self._place(handle)
         until = self._clock.monotonic() + grace + _STOP_SECONDS
         with suppress(Missing):
-            if end_of(await place.group()) is not None:
-                return
-            await place.stop()
+            if end_of(await place.group()) is None:
+                await place.stop()
             while end_of(await place.group()) is None:
                 if self._clock.monotonic() > until:
                     raise Transient("the container group was told to stop, and has not stopped yet")
                 await self._clock.sleep(_LOOK_SECONDS)
+            await self._keep_log(handle, settings, place)
+            await place.delete()
 
     async def discard(self, handle: Handle) -> None:
         """Delete the group, as Prefect does."""
@@ -245,6 +244,14 @@ class AzureLauncher:
         groups = await self._subscriptions.of(settings).groups(settings.resource_group_name)
         mine = (one["name"] for one in groups if (one.get("tags") or {}).get(TOKEN_TAG) == token)
         return next(mine, None)
+
+    async def _keep_log(
+        self, handle: Handle, settings: AzureContainerInstanceJobSettings, place: Place
+    ) -> None:
+        """Keep the end of a log that was not passed on; the group is about to go."""
+        if not settings.stream_output:
+            with suppress(ReconcilerError):  # a log is no reason to lose a run
+                self._logs.add(handle.flow_run_id, await place.log(_KEPT_LINES))
 
     def _place(self, handle: Handle) -> tuple[AzureContainerInstanceJobSettings, Place]:
         settings = self._settings.get(handle.token)

@@ -142,7 +142,7 @@ class CloudRunLauncher:
         return Ended(ended.exit_code, ended.reason, last)
 
     async def stop(self, handle: Handle, grace: float) -> None:
-        """Cancel the execution, and wait until it has ended.
+        """Cancel the execution, wait until it has ended, keep its log, and delete the job.
 
         Cloud Run has no grace for each stop: it kills 10 s after SIGTERM, whatever `grace` is.
 
@@ -155,13 +155,17 @@ class CloudRunLauncher:
         until = self._clock.monotonic() + grace + _STOP_SECONDS
         with suppress(Missing):
             reference = latest(await place.account.job(place.name))
-            if reference is None or is_over(reference):
-                return
-            await place.account.cancel(reference["name"])
-            while not is_over(await place.account.execution(reference["name"])):
-                if self._clock.monotonic() > until:
-                    raise Transient("the Cloud Run job was told to stop, and has not stopped yet")
-                await self._clock.sleep(_LOOK_SECONDS)
+            if reference is not None and not is_over(reference):
+                await place.account.cancel(reference["name"])
+                while not is_over(await place.account.execution(reference["name"])):
+                    if self._clock.monotonic() > until:
+                        text = "the Cloud Run job was told to stop, and has not stopped yet"
+                        raise Transient(text)
+                    await self._clock.sleep(_LOOK_SECONDS)
+                await self._last_lines(handle, place, wait=False)
+            settings = self._settings.get(handle.token)
+            if settings is None or not settings.keep_job:
+                await place.account.delete(place.name)
 
     async def discard(self, handle: Handle) -> None:
         """Delete the job, unless it ran and `keep_job` is on."""

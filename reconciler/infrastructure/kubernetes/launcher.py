@@ -43,6 +43,7 @@ _DRAIN_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 _PARTS_OF_A_PID = 3
 _STARTED = {"spec": {"parallelism": 1}}
+_GONE = "the Job is gone: somebody else deleted it"
 
 
 class KubernetesLauncher:
@@ -97,7 +98,7 @@ class KubernetesLauncher:
         Raises:
             NotLaunchable: the settings can't be used; the message names the field.
             NotStarted: the cluster can't be reached, or refuses.
-            Transient: nobody knows whether it was made.
+            Transient: nobody knows whether it was made, or one that was undone is not gone yet.
         """
         settings = settings_of(spec)
         manifest = job_manifest(spec, self._around.images)
@@ -114,6 +115,8 @@ class KubernetesLauncher:
             there = await place.job()
             if there["metadata"].get("labels", {}).get(TOKEN_LABEL) != spec.token:
                 raise
+            if _is_going(there):
+                raise Transient("an earlier Job of this launch is still being deleted") from None
         self._settings[spec.token] = settings
         return Handle(spec.token, spec.flow_run_id, f"{uid}:{place.namespace}:{place.name}")
 
@@ -127,9 +130,11 @@ class KubernetesLauncher:
         """
         place = await self._place(handle)
         try:
-            await place.cluster.ask("PATCH", place.path, body=_STARTED, content=MERGE_PATCH)
+            job = await place.cluster.ask("PATCH", place.path, body=_STARTED, content=MERGE_PATCH)
         except Missing:
-            raise NotLaunchable("the Job is gone: somebody else deleted it") from None
+            raise NotLaunchable(_GONE) from None
+        if _is_going(job):  # then it makes no pod any more
+            raise NotLaunchable(_GONE)
         return handle
 
     async def ended(self, handle: Handle) -> Ended:
@@ -315,6 +320,10 @@ class KubernetesLauncher:
             with suppress(ReconcilerError):
                 self._logs.add(run_id, await output.tail(place, _KEPT_LINES))
         return await anyio.to_thread.run_sync(partial(self._logs.tail, run_id, _LAST_LINES))
+
+
+def _is_going(job: Json) -> bool:
+    return "deletionTimestamp" in job["metadata"]
 
 
 def _was_started(job: Json) -> bool:

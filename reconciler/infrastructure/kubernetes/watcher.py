@@ -90,7 +90,7 @@ class Watcher:
     """Learns of the ends of Jobs; removes those that start too late or run too long.
 
     However many runs there are, a namespace costs two streams. Each run costs one look when it is
-    first watched, and one where its end came before its pod's. Nothing is asked while nobody waits.
+    first watched, one where its end came before its pod's, one where it was deleted. Nothing is asked while nobody waits.
     """
 
     def __init__(self, ends: Ends, clock: Clock) -> None:
@@ -217,7 +217,8 @@ class Watcher:
         if watched is None:
             return
         if kind == "DELETED":
-            self._tell(view, watched, Ended(None, watched.late or REMOVED))
+            # Streams lag: it may be a Job of the same launch that was undone before this one.
+            await self._look(view, watched)
             return
         view.jobs[name] = job
         await self._judge(view, watched)

@@ -161,6 +161,18 @@ async def test_a_started_job_that_is_gone_cannot_be_started(bench):
         await bench.launcher.start(handle)
 
 
+async def test_a_job_that_is_being_deleted_is_neither_taken_over_nor_started(bench):
+    handle = await bench.launcher.create(bench.spec())
+    job = bench.cluster.jobs[name()]
+    job["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    with pytest.raises(Transient, match="being deleted"):
+        await bench.launcher.create(bench.spec())
+    with pytest.raises(NotLaunchable, match="gone"):
+        await bench.launcher.start(handle)
+    del bench.cluster.jobs[name()]
+    assert await bench.launcher.create(bench.spec()) == handle
+
+
 # -- ends ----------------------------------------------------------------------------------------
 
 
@@ -192,6 +204,16 @@ async def test_an_end_told_before_the_pods_end_has_its_exit_code(bench):
         bench.cluster.ends(name(), 1, pod=False)
 
     assert (await bench.end_of(handle, act)).exit_code == 7
+
+
+async def test_word_of_an_undone_job_that_comes_late_is_no_end_of_the_one_made_anew(bench):
+    handle = await bench.launch()
+
+    def act():
+        bench.cluster.says_late_that_it_deleted(name())
+        bench.cluster.ends(name(), 5)
+
+    assert (await bench.end_of(handle, act)).exit_code == 5
 
 
 async def test_a_full_memory_is_named(bench):
