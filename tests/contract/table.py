@@ -14,7 +14,8 @@ Each cell is a test with real servers: the agent as a process of its own, and th
 test bed has it (Docker: a real engine; Kubernetes: a real cluster; ECS: moto with real containers;
 Cloud Run and Azure: a server that follows the documented API, with real containers). A test passes
 if there was exactly one execution, the right final state with its reason, and nothing was left on
-the platform. Written by `make matrix`.
+the platform. `·`: the type knows no such ending (a process has no image, and neither it nor a
+container of an engine waits for a place to run). Written by `make matrix`.
 """
 _GOOD, _BAD, _NONE = "✓", "✗", "·"
 _CASE = re.compile(r"^test_(?P<name>\w+)\[(?P<ids>.+)\]$")
