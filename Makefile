@@ -39,7 +39,7 @@ test-unit: $(VENV)/.dev ## the fast tests, no servers (below 30 s)
 	$(BIN)/pytest -n $(WORKERS) -m "not prefect and not slow" $(PYTEST_ARGS) $(FAST)
 
 test-kubernetes: $(VENV)/.dev test-bed ## all that runs on the real Kubernetes cluster (built once, some minutes)
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -k "kubernetes" $(PYTEST_ARGS) tests/contract tests/integration tests/unit/infrastructure
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -k "kubernetes" $(PYTEST_ARGS) tests/contract tests/integration
 
 test-bed: $(VENV)/.dev
 	@$(PY) -c 'from tests.testbed.kubernetes_build import build_in_background as build; build()'
