@@ -21,7 +21,7 @@ define install
 endef
 PROJECT := --no-deps --no-build-isolation -e .
 
-.PHONY: help up test test-unit test-kubernetes test-bed matrix lint format check requirements clean
+.PHONY: help up test test-unit test-kubernetes test-bed matrix screenshots lint format check requirements clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ matrix: $(VENV)/.dev test-bed ## every infrastructure type through every ending,
 	code=0; $(BIN)/pytest -n $(WORKERS) --dist loadgroup --junitxml build/matrix.xml $(PYTEST_ARGS) tests/contract/test_matrix.py || code=$$?; \
 	  $(PY) -m tests.contract.table build/matrix.xml docs/infrastructure/matrix.md; exit $$code
 
+screenshots: $(VENV)/.dev test-bed ## pictures of the dashboard, in docs/images/
+	RECONCILER_SCREENSHOTS=docs/images $(BIN)/pytest -k accessible tests/e2e/test_dashboard.py
+
 lint: $(VENV)/.dev ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -65,6 +68,7 @@ check: lint test-bed ## what CI runs: lint, then all tests with coverage
 
 requirements: $(VENV)/.dev ## compile the pinned requirement files anew
 	cd requirements && for each in prefect2 prefect3 moto; do $(COMPILE) $$each.in -o $$each.txt; done
+	cd requirements && $(COMPILE) prefect2-collections.in -c prefect2.txt -o prefect2-collections.txt
 	cd requirements && $(COMPILE) build.in -o build.txt
 	cd requirements && $(COMPILE) ../pyproject.toml --all-extras -c build.txt -o dev.txt
 	cd requirements && $(COMPILE) ../pyproject.toml --extra all -c dev.txt -o all.txt

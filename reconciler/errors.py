@@ -14,12 +14,14 @@ ReconcilerError
 │   ├─ Unreachable           no connection
 │   ├─ Overloaded            408, 429, 5xx or a broken answer, after all retries
 │   ├─ AnswerLost            a create's answer was lost: look it up before repeating it
-│   └─ SourceUnavailable     the git remote does not answer; the last good state stays
+│   ├─ SourceUnavailable     the git remote does not answer; the last good state stays
+│   └─ HistoryUnavailable    the state directory's database can't be used, as on a full disk
 ├─ Conflict                  somebody else holds or changed it
 │   ├─ AlreadyExists         409 on what we meant as a create
 │   ├─ LeaseHeld             another writer holds the lease
 │   ├─ LeaseLost             our lease was taken in the middle: stop writing
 │   ├─ StalePlan             manifests or live state moved since the plan was saved
+│   ├─ StaleRevision         the followed ref moved before we came to write
 │   └─ ForeignInventory      the inventory belongs to another repository or folder
 ├─ NotFound                  404 on an object
 └─ Refused                   held back for safety; the message says how to allow it
@@ -130,6 +132,10 @@ class SourceUnavailable(Transient):
     """The git remote does not answer."""
 
 
+class HistoryUnavailable(Transient):
+    """What was can't be written down or looked up."""
+
+
 class Conflict(ReconcilerError):  # noqa: N818
     """Somebody else holds it or changed it."""
 
@@ -144,6 +150,10 @@ class LeaseHeld(Conflict):
 
 class LeaseLost(Conflict):
     """Our lease was taken: nothing more may be written."""
+
+
+class StaleRevision(Conflict):
+    """The followed ref moved before we came to write: another replica may have applied it."""
 
 
 class StalePlan(Conflict):

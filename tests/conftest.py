@@ -4,9 +4,11 @@ import pytest
 
 from tests.testbed.fixtures import (  # noqa: F401 - fixtures become known by their import here
     USES_SERVER,
+    automating,
     dockerd,
     fresh_server,
     prefect2,
+    prefect2_automations_server,
     prefect2_server,
     prefect3,
     prefect3_server,

@@ -37,9 +37,27 @@ class Context:
     clock: Clock
     observe: Observer
 
-    def tell(self, what: Happening, run: FlowRun, text: str) -> None:
+    def tell(
+        self,
+        what: Happening,
+        run: FlowRun,
+        text: str,
+        *,
+        infrastructure: str | None = None,
+        seconds: float | None = None,
+    ) -> None:
         """Tell the observer of a run."""
-        self.observe(AgentEvent(what, text, run.id, run.name))
+        self.observe(
+            AgentEvent(
+                what,
+                text,
+                run.id,
+                run.name,
+                seconds=seconds,
+                infrastructure=infrastructure,
+                pid=run.pid,
+            )
+        )
 
     def owner_of(self, pid: str) -> Launcher | None:
         """Return the launcher that can reach an `infrastructure_pid` from here."""
@@ -77,6 +95,7 @@ class ActiveRun:
         worker: the name that the agent had when it took the run on.
         stop: the wish that it stop.
         local: it runs on this machine; None before that is known.
+        infrastructure: slug of the block type; None before that is known.
     """
 
     run: FlowRun
@@ -85,3 +104,4 @@ class ActiveRun:
     worker: str
     stop: Stop = field(default_factory=Stop)
     local: bool | None = None
+    infrastructure: str | None = None

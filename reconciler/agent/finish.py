@@ -121,9 +121,18 @@ def _told(
         words = f"{_WORDS.get(kind or '', f'ended as {kind}')} after {_duration(seconds)}"
         if kind == "CRASHED" and state is not None and state.message:
             words += f": {state.message.splitlines()[0]}"
-    name = active.run.name
+    run = active.run
     context.observe(
-        AgentEvent(Happening.ENDED, f"Flow run {name} {words}", active.run.id, name, kind, seconds)
+        AgentEvent(
+            Happening.ENDED,
+            f"Flow run {run.name} {words}",
+            run.id,
+            run.name,
+            kind,
+            seconds,
+            active.infrastructure,
+            run.pid,
+        )
     )
 
 

@@ -28,7 +28,9 @@ class AgentEvent:
         run_id: the flow run, None if it is about the agent.
         run_name: its name.
         state: the type of the run's state at its end, `COMPLETED`; None before.
-        seconds: how long the run took, or after how long it was launched; None elsewhere.
+        seconds: how long the run took; of a start, how long after the run was due; else None.
+        infrastructure: slug of the block type that it runs on, where known.
+        pid: Prefect's handle of that infrastructure, where known.
     """
 
     what: Happening
@@ -37,6 +39,8 @@ class AgentEvent:
     run_name: str | None = None
     state: str | None = None
     seconds: float | None = None
+    infrastructure: str | None = None
+    pid: str | None = None
 
 
 Observer = Callable[[AgentEvent], None]

@@ -44,7 +44,7 @@ async def launch(context: Context, active: ActiveRun, checkout: Checkout | None)
     """Launch a claimed run under its token, unless that was done, and see it through."""
     try:
         spec, launcher = await build(context, active.run, active.token, checkout)
-        active.local = launcher.local
+        active.local, active.infrastructure = launcher.local, launcher.slug
         sought = Sought(active.token, active.run.id, active.run.pid, spec.settings)
         found = await launcher.find(sought)
         if found is not None and found.started:
@@ -79,7 +79,14 @@ async def _create_and_start(
         return None
     handle = await _start(context, active, launcher, spec, handle)
     text = f"Flow run {active.run.name} started ({handle.pid})"
-    context.tell(Happening.STARTED, active.run, text)
+    late = None if active.run.due is None else (context.api.now() - active.run.due).total_seconds()
+    context.tell(
+        Happening.STARTED,
+        active.run,
+        text,
+        infrastructure=launcher.slug,
+        seconds=None if late is None else max(0.0, late),
+    )
     return handle
 
 
@@ -123,7 +130,7 @@ async def _undo(launcher: Launcher, handle: Handle) -> None:
 
 async def attend(context: Context, active: ActiveRun, launcher: Launcher, handle: Handle) -> None:
     """Watch a started run until it ends, stop it where that is wished, and finish it."""
-    active.local = launcher.local
+    active.local, active.infrastructure = launcher.local, launcher.slug
     await _record(context, active, handle)
     ended = await _watch(context, active, launcher, handle)
     if ended is None:

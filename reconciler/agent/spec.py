@@ -52,6 +52,7 @@ async def build(
         env={**_base_environment(context, run, launcher, checkout), **settings.env},
         labels={**_labels(context, run, deployment, flow_name), **settings.labels},
         command=tuple(settings.command) if settings.command else None,
+        code=checkout.path if launcher.local and checkout is not None else None,
     )
     return spec, launcher
 

@@ -109,7 +109,7 @@ class Survey:
         self._take_on(run, finding.token, job)
         if found.alive:
             text = f"Found flow run {run.name} at work ({found.handle.pid}) and watch it again"
-            self._context.tell(Happening.ATTACHED, run, text)
+            self._context.tell(Happening.ATTACHED, run, text, infrastructure=launcher.slug)
 
     async def _launch(self, finding: Finding) -> None:
         if not self._queues.serves(finding.run.queue) or not self._slots.take():

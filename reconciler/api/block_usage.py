@@ -5,7 +5,7 @@ from the blocks (facts/prefect-api.md). No filter of either API version finds th
 everything is read once and counted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +60,16 @@ async def block_usage(api: Api) -> BlockUsage:
     deployments, existing = await _deployments(api)
     runs, all_runs = await _runs(api, deployments, existing)
     return BlockUsage(deployments, await _parents(api), runs, all_runs)
+
+
+def history(runs: RunCounts, usage: BlockUsage) -> Iterator[str]:
+    """Say, for people, what would be lost of these runs."""
+    count = runs.active + runs.others
+    if count:
+        least = "" if usage.all_runs else "at least "
+        yield f"deletes the history of {least}{count} flow run{'s' if count > 1 else ''}"
+    elif not usage.all_runs:
+        yield f"may delete the history of flow runs (only the last {MOST_RUNS} were read)"
 
 
 async def _deployments(api: Api) -> tuple[dict[str, dict[str, str]], set[str]]:

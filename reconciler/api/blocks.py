@@ -111,28 +111,49 @@ async def best_schema(api: Api, type_id: str) -> BlockSchema | None:
     found = [row async for page in api.pages("/block_schemas/filter", body) for row in page]
     if not found:
         return None
-    best = max(found, key=lambda row: (row["version"] != _NOT_VERSIONED, row["created"]))
-    return _schema(best)
+    return _schema(newest(found))
+
+
+def newest(schemas: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the schema that counts for new documents, of those of one type as the API has them."""
+    return max(schemas, key=lambda row: (row["version"] != _NOT_VERSIONED, row["created"]))
 
 
 async def register_type(api: Api, new: NewBlockType) -> BlockType:
     """Create a block type, or return the one that somebody else has just created.
 
     Raises:
-        Conflict: another type has the name. The server answers 201 and that type's body (facts).
+        Conflict: another type has the name.
     """
     body = {"name": new.name, "slug": new.slug, "description": new.description}
     try:
-        made = await api.post("/block_types/", body, repeat=Repeat.SAFE)
+        return await create_type(api, body, repeat=Repeat.SAFE)
     except AlreadyExists:  # by another writer, or by an earlier try whose answer was lost
         found = await find_type(api, new.slug)
         if found is None:
             raise
         return found
-    if made["slug"] != new.slug:
+
+
+async def create_type(
+    api: Api, body: Mapping[str, Any], *, repeat: Repeat = Repeat.NEVER
+) -> BlockType:
+    """Create a block type.
+
+    Args:
+        api: the client.
+        body: `slug`, `name`, and what else the API takes.
+        repeat: whether to send it again where the answer is lost.
+
+    Raises:
+        AlreadyExists: the slug is taken.
+        Conflict: another type has the name. The server answers 201 and that type's body (facts).
+    """
+    made = await api.post("/block_types/", body, repeat=repeat)
+    if made["slug"] != body["slug"]:
         raise Conflict(
-            f"the server has a block type named {new.name!r} with the slug {made['slug']!r}",
-            hint="delete or rename that type",
+            f"the server has a block type named {made['name']!r} with the slug {made['slug']!r}",
+            hint="delete that type, or choose another name",
         )
     return BlockType(made["id"], made["slug"], made["name"])
 

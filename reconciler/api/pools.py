@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
 from reconciler.api.client import Api, Repeat
+from reconciler.api.deployments import flow_names
 from reconciler.errors import AlreadyExists, NotFound
 
 AGENT_POOL_TYPE = "prefect-agent"
@@ -100,6 +102,26 @@ async def workers(api: Api, pool: str) -> list[Worker]:
 async def remove_worker(api: Api, pool: str, worker: str) -> None:
     """Take a worker off the list; one that is gone is fine."""
     await api.delete(f"/work_pools/{_segment(pool)}/workers/{_segment(worker)}")
+
+
+async def users(api: Api, pool: str, queue: str | None = None) -> dict[str, str]:
+    """Return the deployments of a pool, or of one of its queues: `<flow>/<name>` by id."""
+    wanted: dict[str, Any] = {"work_pools": {"name": {"any_": [pool]}}}
+    if queue is not None:
+        wanted["work_pool_queues"] = {"name": {"any_": [queue]}}
+    found = [one async for page in api.pages("/deployments/filter", wanted) for one in page]
+    flows = await flow_names(api, {one["flow_id"] for one in found})
+    return {one["id"]: f"{flows.get(one['flow_id'], '?')}/{one['name']}" for one in found}
+
+
+async def active_runs(api: Api, pool: str, queue: str | None = None) -> int:
+    """Count the flow runs of a pool, or of one of its queues, that are under way."""
+    wanted: dict[str, Any] = {"work_pools": {"name": {"any_": [pool]}}}
+    if queue is not None:
+        wanted["work_pool_queues"] = {"name": {"any_": [queue]}}
+    states = {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}
+    wanted["flow_runs"] = {"state": states}
+    return int(await api.post("/flow_runs/count", wanted, repeat=Repeat.SAFE))
 
 
 def _time(text: str | None) -> datetime | None:

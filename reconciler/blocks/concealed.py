@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from reconciler.model.values import MASKED, Masked, Ref, Secret, UnknownRef, Value, contains_secret
+from reconciler.model.values import MASKED, Masked, Ref, Secret, UnknownRef, Value, revealed
 
 STARS = "********"
 """What Prefect shows instead of a secret. Sent back, it means 'keep the secret you have'."""
@@ -30,30 +30,6 @@ def starred(data: Mapping[str, Value], secret_fields: Iterable[str]) -> Iterator
         value = _look_up(data, _steps(path))
         if any(leaf == STARS for leaf in _plain_leaves(value)):
             yield ".".join(_steps(path))
-
-
-def revealed(value: Value) -> Value:
-    """Return a tree with its secrets in the open, for a check that keeps nothing."""
-    if isinstance(value, Secret):
-        return revealed(value.reveal())
-    if isinstance(value, Mapping):
-        return {key: revealed(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [revealed(inner) for inner in value]
-    return value
-
-
-def rewrap(original: Value, plain: Value) -> Value:
-    """Make secret again, in a normalised copy of a tree, what was secret in the original."""
-    if isinstance(original, Secret):
-        return Secret(plain, *original.names)
-    if not contains_secret(original):
-        return plain
-    if isinstance(original, Mapping) and isinstance(plain, Mapping):
-        return {key: rewrap(original.get(key), inner) for key, inner in plain.items()}
-    if isinstance(original, list) and isinstance(plain, list) and len(original) == len(plain):
-        return [rewrap(old, new) for old, new in zip(original, plain, strict=True)]
-    return Secret(plain)
 
 
 def _steps(path: str) -> tuple[str, ...]:

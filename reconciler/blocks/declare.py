@@ -1,5 +1,6 @@
 """From what a document says about a block to a declaration: for Block and for inline infrastructure."""
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ PREFIX = "block"
 
 _NAME = re.compile(r"[a-z0-9-]+")
 _REFERENCE = re.compile(r"(?P<slug>[a-z0-9-]+)/(?P<name>[a-z0-9-]+)")
+_GENERATED = re.compile(r"inline-[0-9a-f]{16}")
 _HOW = "write {$ref: <block type slug>/<name>}"
 
 
@@ -39,6 +41,16 @@ def parse_reference(text: str) -> Key | None:
 def is_block_name(name: str) -> bool:
     """Tell whether Prefect accepts a name for a block document (and a slug for a block type)."""
     return _NAME.fullmatch(name) is not None
+
+
+def generated_name(key: Key) -> str:
+    """Return the name of the block document that a deployment's inline infrastructure becomes."""
+    return "inline-" + hashlib.sha256(str(key).encode()).hexdigest()[:16]  # DESIGN 5
+
+
+def is_generated(name: str) -> bool:
+    """Tell whether a block document has such a name."""
+    return _GENERATED.fullmatch(name) is not None
 
 
 def block_declaration(

@@ -6,10 +6,9 @@ from typing import Any
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import ValidationError
 
-from reconciler.blocks.concealed import revealed
-from reconciler.blocks.typed import Complaint
+from reconciler.model.complaints import Complaint
 from reconciler.model.near import did_you_mean
-from reconciler.model.values import Masked, Ref, UnknownRef, Value
+from reconciler.model.values import Masked, Ref, UnknownRef, Value, revealed
 
 _DEFINITIONS = "#/definitions/"
 _TYPES = {

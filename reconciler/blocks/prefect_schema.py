@@ -57,7 +57,7 @@ def checksum(fields: Mapping[str, Any]) -> str:
     """
     counted = _without_secret_fields(fields)
     definitions = counted.pop("definitions", {})
-    kept = _reachable(counted, definitions)
+    kept = reachable(counted, definitions)
     if kept:
         counted["definitions"] = kept
     text = json.dumps([[counted], {}], sort_keys=True)
@@ -192,23 +192,27 @@ def _without_secret_fields(node: Any) -> Any:
     }
 
 
-def _reachable(node: Any, definitions: Mapping[str, Any]) -> dict[str, Any]:
+def reachable(node: Any, definitions: Mapping[str, Any]) -> dict[str, Any]:
     """Collect the definitions that aren't blocks and are referred to, through each other too."""
     kept: dict[str, Any] = {}
-    for name in _pointers(node):
+    waiting = list(pointers(node))
+    while waiting:
+        name = waiting.pop()
         definition = definitions.get(name)
-        if definition is not None and definition.get("block_type_slug") is None:
-            kept |= {name: definition, **_reachable(definition, definitions)}
+        if name not in kept and definition and definition.get("block_type_slug") is None:
+            kept[name] = definition
+            waiting += pointers(definition)
     return kept
 
 
-def _pointers(node: Any) -> Iterator[str]:
+def pointers(node: Any) -> Iterator[str]:
+    """Yield the name of each definition that a schema refers to; other targets as they are."""
     if isinstance(node, Mapping):
         for key, inner in node.items():
             if key == "$ref" and isinstance(inner, str):
                 yield inner.removeprefix(_POINTER)
             else:
-                yield from _pointers(inner)
+                yield from pointers(inner)
     elif isinstance(node, list):
         for inner in node:
-            yield from _pointers(inner)
+            yield from pointers(inner)

@@ -1,51 +1,24 @@
 """The data of shipped types, field by field: checked, and brought into one form."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
-from functools import cache
-from typing import Annotated, Any
 
-from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic import Secret as PydanticSecret
-from pydantic_core import ErrorDetails
 
 from reconciler.blocks.base import MANIFEST, BlockSettings
-from reconciler.blocks.concealed import revealed, rewrap
 from reconciler.blocks.prefect_schema import references
 from reconciler.blocks.sense import senseless
+from reconciler.model.complaints import Complaint, complaints, field_adapter
 from reconciler.model.near import did_you_mean
-from reconciler.model.values import Masked, Ref, UnknownRef, Value, contains_masked
-
-_WORDS = {
-    "string_type": "text",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """What is wrong with a value.
-
-    Attributes:
-        path: keys and list indexes below `data`.
-        message: for people, without any value.
-        hint: what to do.
-    """
-
-    path: tuple[str | int, ...]
-    message: str
-    hint: str | None = None
+from reconciler.model.values import (
+    Ref,
+    UnknownRef,
+    Value,
+    contains_masked,
+    revealed,
+    rewrap,
+)
 
 
 def check(model: type[BlockSettings], data: Mapping[str, Value]) -> Iterator[Complaint]:
@@ -71,7 +44,7 @@ def _check_each(model: type[BlockSettings], data: Mapping[str, Value]) -> Iterat
 def _check_together(model: type[BlockSettings], data: Mapping[str, Value]) -> Iterator[Complaint]:
     """Yield what is wrong with fields that are each right; a value that is hidden tells nothing."""
     plain = {
-        name: _dump(model, name, _adapter(model, name).validate_python(revealed(value)))
+        name: _dump(model, name, field_adapter(model, name).validate_python(revealed(value)))
         for name, value in data.items()
         if not isinstance(value, Ref | UnknownRef) and not contains_masked(value)
     }
@@ -93,7 +66,7 @@ def _coerce_field(model: type[BlockSettings], name: str, value: Value) -> Value:
     if name not in model.model_fields or isinstance(value, Ref | UnknownRef):
         return value
     try:
-        plain = _adapter(model, name).validate_python(revealed(value), extra="forbid")
+        plain = field_adapter(model, name).validate_python(revealed(value), extra="forbid")
     except ValidationError:
         return value
     return rewrap(value, _dump(model, name, plain))
@@ -122,68 +95,15 @@ def _check_reference(model: type[BlockSettings], name: str, ref: Ref) -> Iterato
 
 def _check_field(model: type[BlockSettings], name: str, value: Value) -> Iterator[Complaint]:
     try:
-        _adapter(model, name).validate_python(
+        field_adapter(model, name).validate_python(
             revealed(value), extra="forbid", context={MANIFEST: True}
         )
     except ValidationError as error:
-        yield from _complaints(name, value, error)
-
-
-def _complaints(name: str, value: Value, error: ValidationError) -> Iterator[Complaint]:
-    """Say each error once: the members of a union complain one by one about the same place."""
-    found: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
-    for detail in error.errors(include_input=False, include_url=False):
-        path, at = _locate(value, detail["loc"])
-        if not isinstance(at, Masked):
-            found.setdefault(path, []).append(detail)
-    for path, details in found.items():
-        words = " or ".join(dict.fromkeys(_explain(detail) for detail in details))
-        words = words.replace(" or must be ", " or ").replace(" or needs ", " or ")
-        yield Complaint((name, *path), f"{'.'.join(map(str, (name, *path)))} {words}")
-
-
-def _locate(value: Value, loc: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], Value]:
-    """Follow an error's location through the data; steps that name a union's member are skipped."""
-    path: list[str | int] = []
-    for step in loc:
-        plain: Any = revealed(value)
-        if _leads_on(plain, step):
-            value = plain[step]
-            path.append(step)
-    return tuple(path), value
-
-
-def _leads_on(value: Any, step: str | int) -> bool:
-    if isinstance(value, Mapping):
-        return step in value
-    return isinstance(value, list) and isinstance(step, int) and step < len(value)
-
-
-def _explain(detail: ErrorDetails) -> str:
-    kind = detail["type"]
-    if kind in _WORDS:
-        return f"must be {_WORDS[kind]}"
-    if kind == "missing":
-        return f"needs {detail['loc'][-1]}"
-    if kind == "extra_forbidden":
-        return "is not a field here"
-    if kind in ("literal_error", "enum"):
-        return f"must be {detail['ctx']['expected']}"
-    text = detail["msg"]
-    return f"{text[0].lower()}{text[1:]}".replace("input should", "must")
-
-
-@cache
-def _adapter(model: type[BlockSettings], name: str) -> TypeAdapter[Any]:
-    field = model.model_fields[name]
-    annotation: Any = field.annotation
-    for part in field.metadata:
-        annotation = Annotated[annotation, part]
-    return TypeAdapter(annotation)
+        yield from complaints((name,), value, error)
 
 
 def _dump(model: type[BlockSettings], name: str, value: object) -> Value:
-    return _unwrap(_adapter(model, name).dump_python(value, exclude_defaults=True))
+    return _unwrap(field_adapter(model, name).dump_python(value, exclude_defaults=True))
 
 
 def _unwrap(value: object) -> Value:

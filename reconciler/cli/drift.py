@@ -24,11 +24,15 @@ def drift(
     detailed_exitcode: options.Detailed = False,
     verbose: options.Verbose = 0,
 ) -> None:
-    """Show only what changed behind git's back since the last apply."""
+    """Show only what changed behind git's back since the last apply, and since when.
+
+    When a drift was first seen is kept in the state directory (RECONCILER_STATE_DIR), so that it
+    spans runs of this command.
+    """
     from reconciler.cli import work
 
     where = guarded(options.location, path, repo, ref, folder)
     wishes = options.wishes(env, target, secrets=not no_secrets, only_drift=True)
-    made = execute(work.plan, where, wishes, verbose)
+    made = execute(work.drift, where, wishes, verbose)
     work.show(made, form)
     finish(DIFFERENT if detailed_exitcode and not made.empty else DONE)

@@ -40,6 +40,14 @@ PolicyFrom = Annotated[
 Env = Annotated[
     str | None, typer.Option("--env", metavar="NAME", help="Environment of reconciler.yaml to use.")
 ]
+Envs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env",
+        metavar="NAME",
+        help="Environment of reconciler.yaml to use; repeatable, to see several.",
+    ),
+]
 Target = Annotated[
     list[str] | None,
     typer.Option(

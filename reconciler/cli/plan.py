@@ -25,7 +25,7 @@ def plan(
     ref: options.Ref = None,
     folder: options.Folder = None,
     policy_from: options.PolicyFrom = None,
-    env: options.Env = None,
+    env: options.Envs = None,
     target: options.Target = None,
     allow_deletes: options.AllowDeletes = None,
     allow_cascade: options.AllowCascade = None,
@@ -39,17 +39,20 @@ def plan(
     from reconciler.cli import work
 
     where = guarded(options.location, path, repo, ref, folder, policy_from)
-    wishes = options.wishes(
-        env,
-        target,
-        allow_deletes=allow_deletes,
-        allow_cascade=allow_cascade,
-        adopt=adopt,
-        secrets=not no_secrets,
-        take_over=take_over,
-    )
-    made = execute(work.plan, where, wishes, verbose)
-    work.show(made, form)
+    shared = {
+        "allow_deletes": allow_deletes,
+        "allow_cascade": allow_cascade,
+        "adopt": adopt,
+        "secrets": not no_secrets,
+        "take_over": take_over,
+    }
+    names: list[str | None] = [*dict.fromkeys(env or [])]
+    several = [options.wishes(one, target, **shared) for one in names or [None]]
     if out is not None:
-        guarded(work.save, made, where, wishes, out)
-    finish(DIFFERENT if detailed_exitcode and not made.empty else DONE)
+        guarded(work.require_one, several)
+    made = [execute(work.plan_or_problems, where, wishes, form, verbose) for wishes in several]
+    work.show_all(made, form)
+    if out is not None:
+        guarded(work.save, made[0], where, several[0], out)
+    different = any(not one.empty for one in made)
+    finish(DIFFERENT if detailed_exitcode and different else DONE)

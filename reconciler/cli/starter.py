@@ -1,9 +1,16 @@
 """The files that `reconciler init` writes."""
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from reconciler.errors import UsageError
+from reconciler.kinds import KINDS
+from reconciler.manifests.schemas import json_schema
+
+_MANIFEST_SCHEMA, _POLICY_SCHEMA = ".schemas/manifest.json", ".schemas/policy.json"
+_MODELINE = "# yaml-language-server: $schema="
 
 _POLICY = """\
 # The policy of this repository. Every setting: `reconciler schema Policy`.
@@ -58,50 +65,59 @@ def hello(name: str = "world") -> str:
 '''
 
 _GITHUB = """\
-# Shows in each pull request what merging it would change.
+# Shows in each pull request what merging it would change, and marks its newest commit.
 name: reconciler
-on:
-  pull_request:
-permissions:
-  contents: read
-  pull-requests: write
+# With pull_request_target forks get their comment, too. That is safe as long as nothing of the pull
+# request is checked out or run: `reconciler` reads its files as data, no secret of the
+# repository's manifests, and the policy of the target branch.
+on: [pull_request_target]
+permissions: {contents: read, pull-requests: write, statuses: write}
+concurrency: {group: "reconciler-${{ github.event.number }}", cancel-in-progress: true}
 jobs:
   plan:
     runs-on: ubuntu-latest
+    env:
+      PREFECT_API_URL: ${{ secrets.PREFECT_API_URL }}
+      PREFECT_API_KEY: ${{ secrets.PREFECT_API_KEY }}
+      NUMBER: ${{ github.event.number }}
+      TARGET: ${{ github.base_ref }}
     steps:
       - uses: actions/checkout@v4
         with: {fetch-depth: 0}
       - uses: actions/setup-python@v5
         with: {python-version: "3.12"}
       - run: pip install prefect-reconciler
-      - run: reconciler validate --no-secrets --format github
-      - name: Plan
-        env:
-          PREFECT_API_URL: ${{ secrets.PREFECT_API_URL }}
-          PREFECT_API_KEY: ${{ secrets.PREFECT_API_KEY }}
-          TARGET: ${{ github.base_ref }}
-        # No secret of the repository is read, and the policy comes from the target branch.
+      - run: git fetch origin "pull/$NUMBER/head:refs/heads/under-review"
+      - run: >
+          reconciler validate --repo . --ref under-review --no-secrets --policy-from "$TARGET"
+          --format github
+      - if: ${{ !cancelled() }}
         run: >
-          reconciler plan --no-secrets --policy-from "origin/$TARGET"
+          reconciler plan --repo . --ref under-review --no-secrets --policy-from "$TARGET"
           --format markdown > plan.md
-      - name: Comment
+      - if: ${{ !cancelled() }}
         env: {GH_TOKEN: "${{ github.token }}"}
-        run: >
-          gh pr comment "${{ github.event.pull_request.number }}" --edit-last --create-if-none
-          --body-file plan.md
+        run: reconciler ci comment plan.md
 """
 
 _GITLAB = """\
-# Shows in each merge request what merging it would change.
+# Shows in each merge request what merging it would change, and marks its newest commit.
+# Variables: PREFECT_API_URL, PREFECT_API_KEY, and GITLAB_TOKEN, a project access token with the
+# scope `api`. No secret of the repository's manifests is read, and the policy is the target
+# branch's.
 plan:
   image: python:3.12-slim
   rules: [{if: "$CI_PIPELINE_SOURCE == 'merge_request_event'"}]
   variables: {GIT_DEPTH: "0"}
-  script:
+  before_script:
+    - apt-get update -qq && apt-get install -y -qq --no-install-recommends git
     - pip install prefect-reconciler
-    - reconciler validate --no-secrets
+  script:
+    - git fetch origin "$CI_MERGE_REQUEST_TARGET_BRANCH_NAME"
     - reconciler plan --no-secrets --policy-from "origin/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME" --format markdown > plan.md
-  artifacts: {paths: [plan.md], expose_as: Reconciler plan}
+  after_script:
+    - reconciler ci comment plan.md
+  artifacts: {paths: [plan.md], when: always}
 """
 
 _IGNORE = """\
@@ -154,12 +170,19 @@ def _name_of(directory: Path) -> str:
 
 
 def _files(name: str) -> dict[str, str]:
+    manifest = f"{_MODELINE}../{_MANIFEST_SCHEMA}\n"
     return {
-        "reconciler.yaml": _POLICY.format(name=name),
+        "reconciler.yaml": f"{_MODELINE}{_POLICY_SCHEMA}\n{_POLICY.format(name=name)}",
         ".reconcilerignore": _IGNORE,
-        "blocks/local.yaml": _BLOCK,
-        "deployments/hello.yaml": _DEPLOYMENT,
+        _MANIFEST_SCHEMA: _json(json_schema(KINDS)),
+        _POLICY_SCHEMA: _json(json_schema(KINDS, "Policy")),
+        "blocks/local.yaml": manifest + _BLOCK,
+        "deployments/hello.yaml": manifest + _DEPLOYMENT,
         "flows/hello.py": _FLOW,
         ".github/workflows/reconciler.yaml": _GITHUB,
         ".gitlab-ci.yml": _GITLAB,
     }
+
+
+def _json(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2) + "\n"

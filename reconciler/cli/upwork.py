@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -79,16 +80,22 @@ async def up(where: Location, wishes: Wishes, manner: Manner, verbose: int) -> i
     return code
 
 
-async def stop_on_signal(stop: anyio.Event, scope: anyio.CancelScope) -> None:
-    """Set `stop` at the first signal, cancel at the second."""
+def _say_stopping() -> None:
+    console.say(
+        "\nStopping: no new runs, and those under way get time to end. Again to stop at once."
+    )
+
+
+async def stop_on_signal(
+    stop: anyio.Event, scope: anyio.CancelScope, tell: Callable[[], None] = _say_stopping
+) -> None:
+    """Set `stop` at the first signal and tell of it, cancel at the second."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
             if stop.is_set():
                 scope.cancel()
                 return
-            console.say(
-                "\nStopping: no new runs, and those under way get time to end. Again to stop at once."
-            )
+            tell()
             stop.set()
 
 

@@ -2,9 +2,12 @@
 
 import json
 import sys
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import anyio.to_thread
 from pydantic import TypeAdapter
@@ -16,11 +19,13 @@ from reconciler.cli import console
 from reconciler.cli.exits import DIFFERENT, DONE, FAILED
 from reconciler.cli.options import PlanFormat
 from reconciler.cli.prompt import ask
-from reconciler.cli.render import Format, render
+from reconciler.cli.render import Format, markdown, render
 from reconciler.cli.render.words import counted
 from reconciler.controller import pipeline
+from reconciler.controller.drifts import dated, note_drifts
+from reconciler.controller.history import History
 from reconciler.controller.pipeline import Planned
-from reconciler.errors import InvalidManifests, Refused, UsageError
+from reconciler.errors import HistoryUnavailable, InvalidManifests, Refused, UsageError
 from reconciler.kinds import KINDS
 from reconciler.model.desired import DesiredState
 from reconciler.model.keys import Key
@@ -109,6 +114,36 @@ async def plan(where: Location, wishes: Wishes, verbose: int) -> Plan:
         changed = {change.key for change in made.changes}
         found = await preflight(app, desk.api, desired, changed)
     return replace(made, notices=(*made.notices, *map(str, found)))
+
+
+async def drift(where: Location, wishes: Wishes, verbose: int) -> Plan:
+    """Make a plan of drift alone, and keep in mind when each was first seen."""
+    app = begin(verbose)
+    desired = await _desired(app, where, wishes)
+    async with app.desk() as desk:
+        made = (await pipeline.make_plan(desk, desired, wishes)).plan
+    name = f"{made.inventory} ({made.environment})" if made.environment else made.inventory
+    folder = app.settings.service.state_dir / "drift" / quote(name, safe=" ()")
+    try:
+        history = await anyio.to_thread.run_sync(History, folder)
+    except HistoryUnavailable as error:
+        return replace(made, notices=(*made.notices, f"first seen is not kept: {error.message}"))
+    with closing(history):
+        now, whole = app.clock.now(), not wishes.targets
+        return dated(made, note_drifts(history, made, desired, now, whole=whole))
+
+
+async def plan_or_problems(where: Location, wishes: Wishes, form: PlanFormat, verbose: int) -> Plan:
+    """Make a plan; in Markdown the problems that prevent it are written to stdout as well.
+
+    Reviewers read the comment in the pull request, not the log of a job.
+    """
+    try:
+        return await plan(where, wishes, verbose)
+    except InvalidManifests as error:
+        if form is PlanFormat.markdown:
+            console.write(markdown.problems(error.problems))
+        raise
 
 
 async def apply(where: Location, wishes: Wishes, consent: Consent, verbose: int) -> Report:
@@ -236,6 +271,30 @@ async def _type_name(name: str, typed: str | None) -> None:
 def show(plan: Plan, form: PlanFormat) -> None:
     """Show a plan on stdout."""
     _show(plan, form)
+
+
+def show_all(plans: Sequence[Plan], form: PlanFormat) -> None:
+    """Show plans, of several environments, on stdout; as JSON several are a list."""
+    if form is PlanFormat.json and len(plans) > 1:
+        found = [plan.to_json() for plan in plans]
+        console.write(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for number, plan in enumerate(plans):
+        if number and form is PlanFormat.text:
+            console.out().print()
+        _show(plan, form)
+
+
+def require_one(wishes: Sequence[Wishes]) -> None:
+    """Let one environment at a time be saved.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if len(wishes) > 1:
+        raise UsageError(
+            "a saved plan is of one environment", hint="save one after the other with --out"
+        )
 
 
 def finish_apply(report: Report, form: PlanFormat, *, detailed: bool) -> int:

@@ -5,16 +5,26 @@ A revision with problems is not applied, in no part; the last good one is kept, 
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 import anyio.to_thread
 
 from reconciler.controller import pipeline
-from reconciler.controller.pipeline import Desk, Planned
-from reconciler.errors import InvalidManifests, ReconcilerError, SourceError, SourceUnavailable
+from reconciler.controller.pipeline import Desk, Permit, Planned
+from reconciler.errors import (
+    Conflict,
+    ForeignInventory,
+    InvalidManifests,
+    ReconcilerError,
+    SourceError,
+    SourceUnavailable,
+    Transient,
+)
 from reconciler.manifests.load import LoadOptions
-from reconciler.model.desired import DesiredState
+from reconciler.model.desired import DesiredState, DriftPolicy
+from reconciler.model.keys import Key
+from reconciler.model.plan import Plan
 from reconciler.model.report import Report
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.wishes import Wishes
@@ -26,14 +36,23 @@ class Reconciled:
     """One turn of the loop.
 
     Attributes:
-        report: what was done; None if nothing could be.
+        report: what was done; None if nothing could be, or nothing should.
         error: what stood in the way of the newest revision or of all of it, None if nothing.
         fresh: the revision is another one than at the turn before.
+        plan: what was to be done; None if that could not be found out.
     """
 
     report: Report | None
     error: ReconcilerError | None = None
     fresh: bool = False
+    plan: Plan | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether another try soon would be pointless: nothing failed, or only git can mend it."""
+        if self.error is not None:
+            return not isinstance(self.error, Transient | Conflict)
+        return self.report is None or self.report.converged
 
 
 Listener = Callable[[Reconciled], None]
@@ -44,7 +63,14 @@ class Follower:
     """Keeps a server in step with a source."""
 
     def __init__(
-        self, desk: Desk, source: Source, options: LoadOptions, wishes: Wishes, applied: Applied
+        self,
+        desk: Desk,
+        source: Source,
+        options: LoadOptions,
+        wishes: Wishes,
+        applied: Applied,
+        *,
+        permit: Permit | None = None,
     ) -> None:
         """Make a follower.
 
@@ -55,14 +81,19 @@ class Follower:
             wishes: what the user asked for.
             applied: is handed each snapshot that is about to be applied: it is good, and its flow
                 code is to be served from now on.
+            permit: asked before anything is written; see `pipeline.carry_out`.
         """
         self._desk = desk
         self._source = source
         self._options = options
         self._wishes = wishes
         self._applied = applied
+        self._permit = permit
         self._good: tuple[Snapshot, DesiredState] | None = None
         self._wanted = anyio.Event()
+        self._heal: frozenset[Key] = frozenset()
+        self.suspended = False
+        """While it is, turns only look."""
 
     @property
     def desired(self) -> DesiredState | None:
@@ -73,28 +104,42 @@ class Follower:
         """Ask for a turn now."""
         self._wanted.set()
 
+    def heal(self, key: Key) -> None:
+        """Take git's values for one resource at the next turn, whatever its drift policy."""
+        self._heal |= {key}
+        self.wake()
+
     async def run(self, listener: Listener, interval: float) -> None:
         """Take a turn whenever woken, and every `interval` seconds. Never ends by itself."""
         while True:
-            self._wanted = anyio.Event()
             listener(await self.turn())
             with anyio.move_on_after(interval):
-                await self._wanted.wait()
+                await self.wanted()
+
+    async def wanted(self) -> None:
+        """Wait until somebody asks for a turn; what was asked since the last one began counts."""
+        await self._wanted.wait()
 
     async def turn(self) -> Reconciled:
         """Reconcile once; errors of ours are values here."""
-        before, error = self._good, None
+        self._wanted = anyio.Event()
+        before, error, planned, report = self._good, None, None, None
+        heal = self._heal
         try:
             planned, error = await self._newest()
             if planned is None and before is not None:
                 planned = await self._plan(before[1])
-            report = None if planned is None else await self._carry_out(planned)
+            if planned is not None and not self.suspended:
+                report = await self._carry_out(planned)
+                self._heal -= heal  # what was wished for meanwhile is the next turn's
         except ReconcilerError as failure:
-            report, error = None, error or failure
+            error = error or failure
         fresh = self._good is not None and (
             before is None or before[1].digest != self._good[1].digest
         )
-        return Reconciled(report, error, fresh)
+        # Another writer may have been at work in between: then a newer plan was carried out.
+        plan = report.plan if report is not None else None if planned is None else planned.plan
+        return Reconciled(report, error, fresh, plan)
 
     async def _newest(self) -> tuple[Planned | None, ReconcilerError | None]:
         """Plan the newest revision if it is good; else say why not, and keep the last good one.
@@ -107,17 +152,28 @@ class Follower:
                 pipeline.read, snapshot, self._options, self._desk.kinds
             )
             planned = await self._plan(desired)
-        except (InvalidManifests, SourceError, SourceUnavailable) as error:
-            return None, error
+        except (InvalidManifests, SourceError, SourceUnavailable, ForeignInventory) as error:
+            return None, error  # foreign: a forced push of another history
         self._good = (snapshot, desired)
         return planned, None
 
     async def _plan(self, desired: DesiredState) -> Planned:
-        return await pipeline.make_plan(self._desk, desired, self._wishes)
+        healed = _healing(desired, self._heal)
+        return await pipeline.make_plan(self._desk, healed, self._wishes)
 
     async def _carry_out(self, planned: Planned) -> Report:
         if self._good is None:
             raise RuntimeError("a plan without a revision")
         # Flow code first: a run may start the moment its deployment is written.
         await self._applied(self._good[0])
-        return await pipeline.carry_out(self._desk, planned, self._wishes)
+        return await pipeline.carry_out(self._desk, planned, self._wishes, permit=self._permit)
+
+
+def _healing(desired: DesiredState, keys: frozenset[Key]) -> DesiredState:
+    declarations = {
+        key: replace(one, options=replace(one.options, drift=DriftPolicy.HEAL))
+        if key in keys
+        else one
+        for key, one in desired.declarations.items()
+    }
+    return replace(desired, declarations=declarations) if keys else desired

@@ -9,7 +9,7 @@
 A dry run means that `apply` was not called.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import anyio.to_thread
@@ -19,7 +19,7 @@ from reconciler.engine.access import Access
 from reconciler.engine.apply import Progress, apply, held, silent
 from reconciler.engine.inventory import InventoryStore
 from reconciler.engine.inventory import forget as forget_entry
-from reconciler.engine.lease import Lease
+from reconciler.engine.lease import TTL, Lease
 from reconciler.engine.lease import unlock as free_lease
 from reconciler.engine.observe import observe
 from reconciler.engine.plan import PlanOptions, build, nothing_desired
@@ -48,12 +48,17 @@ class Desk:
         kinds: the resource kinds.
         clock: for the lease.
         holder: our name on the lease.
+        lease_seconds: without a sign of life, after which we count as dead.
     """
 
     api: Api
     kinds: Sequence[Kind]
     clock: Clock
     holder: str
+    lease_seconds: float = TTL
+
+
+Permit = Callable[[Plan], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,7 @@ async def carry_out(
     *,
     progress: Progress = silent,
     confirmed: bool = False,
+    permit: Permit | None = None,
 ) -> Report:
     """Apply a plan under the lease. A plan that does nothing takes none and writes nothing.
 
@@ -164,6 +170,7 @@ async def carry_out(
         wishes: how long to wait for another writer.
         progress: told of each outcome.
         confirmed: somebody looked at exactly this plan; no other one may be applied in its place.
+        permit: asked once we hold the lease, before anything is written; raises if it must not be.
 
     Raises:
         LeaseHeld: another writer is at work.
@@ -172,6 +179,8 @@ async def carry_out(
     if not planned.plan.effective and not planned.access.store.taken_over:
         return held(planned.plan)
     async with _lease(desk, planned.access.store.name, wishes) as lease:
+        if permit is not None:
+            await permit(planned.plan)
         try:
             return await _apply(planned, lease, progress)
         except StalePlan:
@@ -179,6 +188,8 @@ async def carry_out(
                 raise
         # Another writer was at work between our look and our lease.
         fresh = await _plan(desk, planned.declared, planned.options, wishes)
+        if permit is not None:
+            await permit(fresh.plan)
         return await _apply(fresh, lease, progress)
 
 
@@ -189,7 +200,8 @@ async def _apply(planned: Planned, lease: Lease, progress: Progress) -> Report:
 
 
 def _lease(desk: Desk, inventory: str, wishes: Wishes) -> Lease:
-    return Lease(desk.api, desk.clock, inventory, desk.holder, wait=wishes.lock_timeout)
+    wait, ttl = wishes.lock_timeout, desk.lease_seconds
+    return Lease(desk.api, desk.clock, inventory, desk.holder, wait=wait, ttl=ttl)
 
 
 async def forget(desk: Desk, desired: DesiredState, wishes: Wishes, key: Key) -> None:

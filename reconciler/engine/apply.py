@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from reconciler.engine import guard, marks, order, verify
+from reconciler.engine import guard, marks, order, renames, verify
 from reconciler.engine.access import Access
 from reconciler.engine.lease import Lease
 from reconciler.engine.step import Fate, Step, carry_out, got_through, prepare
@@ -108,14 +108,15 @@ class _Apply:
         self._lease = lease
         self._progress = progress
         self._changes = {change.key: change for change in plan.effective}
-        self._needs = order.needs(plan.effective, observed.live)
+        self._needs = order.needs(plan.effective, observed.live, observed.rules)
         self._outcomes: dict[Key, Outcome] = {}
 
     async def refresh(self) -> None:
         """Read the inventory again, now that nobody else may write it."""
         loaded = await self._store.load(self._desired.origin, take_over=True)
         fresh, planned = loaded.inventory, self._observed.inventory
-        if fresh.entries != planned.entries or fresh.exists is not planned.exists:
+        entries = renames.moved(fresh.entries, self._observed.renamed)
+        if entries != planned.entries or fresh.exists is not planned.exists:
             raise StalePlan(
                 "another apply changed the inventory since this plan was made",
                 hint="plan again",
@@ -219,6 +220,9 @@ class _Apply:
         if live is None or step.declaration is None:
             step.fail("it was deleted right after it was written")
             return
+        if change.former is not None and live.key == change.former:
+            step.fail("the server kept its former name")
+            return
         step.read = live
         step.remaining = verify.remaining(
             change,
@@ -248,6 +252,8 @@ class _Apply:
         if put or drop:
             await self._lease.confirm()
             await self._store.save(put, drop)
+        # After the new names are written: what exists must be owned at any time.
+        await self._store.save(drop=renames.left(put, self._observed.renamed))
 
     def _entry(self, step: Step, id_: str | None) -> Entry:
         now = self._access.session.api.now()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from reconciler.engine.paths import related
+from reconciler.model.paths import related
 from reconciler.model.plan import Cause
 
 Prints = Mapping[str, str]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from reconciler.engine import cause, diff, marks, paths
+from reconciler.engine import cause, diff, marks
+from reconciler.model import paths
 from reconciler.model.desired import Declaration
 from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.inventory import Entry, FieldMark

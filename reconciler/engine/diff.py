@@ -9,7 +9,7 @@ from typing import Any
 
 from deepdiff import DeepDiff
 
-from reconciler.engine import paths
+from reconciler.model import paths
 from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.values import (
     ABSENT,

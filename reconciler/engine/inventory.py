@@ -276,6 +276,22 @@ async def forget(store: InventoryStore, key: Key) -> Entry:
     return entry
 
 
+async def secret_paths(api: Api) -> dict[str, frozenset[str]]:
+    """Return which fields came from a secret, by object id, as all inventories of a server know.
+
+    Raises:
+        Conflict: somebody else wrote into an inventory.
+        Unsupported: a newer version of this program wrote it.
+    """
+    found: dict[str, frozenset[str]] = {}
+    for record in await Records(api, _FORM).all():
+        for entry in _entries(record):
+            secret = frozenset(path for path, mark in entry.fields.items() if mark.secret)
+            if entry.id is not None and secret:
+                found[entry.id] = found.get(entry.id, frozenset()) | secret
+    return found
+
+
 @contextmanager
 def _reading(records: Sequence[Record]) -> Iterator[None]:
     """Name the documents, should they not be as we write them. Their values are not told.

@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from reconciler.engine.cause import Prints
-from reconciler.engine.paths import leaf_paths, related, split, within
 from reconciler.model.desired import Declaration
 from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.inventory import Entry, FieldMark
+from reconciler.model.paths import leaf_paths, related, split, within
 from reconciler.model.plan import Cause, FieldChange
 from reconciler.model.values import ABSENT, Fields, contains_masked, contains_secret
 

@@ -1,19 +1,20 @@
 """What is live: listings, the inventory, references outside the tree, and evidence for deletes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from reconciler.engine import renames
 from reconciler.engine.access import Access
-from reconciler.engine.paths import leaf_paths
 from reconciler.engine.plan import PlanOptions, selected
 from reconciler.engine.resource import owns
 from reconciler.errors import InvalidManifests, NotFound, Transient
 from reconciler.model.desired import Declaration, DesiredState
 from reconciler.model.inventory import Entry, Inventory
 from reconciler.model.keys import Key
-from reconciler.model.live import Evidence, Live, Observed
+from reconciler.model.live import Evidence, Live, Observed, Renaming
 from reconciler.model.near import did_you_mean
+from reconciler.model.paths import leaf_paths
 from reconciler.model.problems import Problem, Severity
 from reconciler.model.values import Ref, references
 from reconciler.runtime.together import together
@@ -44,8 +45,15 @@ async def observe(
     options = options or PlanOptions()
     loaded = await access.store.load(desired.origin, take_over=options.take_over)
     declarations, problems = await _conform(desired, access)
+    facts = access.session.facts
+    rules = {prefix: kind.rules(facts) for prefix, kind in access.kinds.items()}
     listing = await _list(_prefixes(declarations.values(), loaded.inventory), access)
-    await _complete(declarations, loaded.inventory, listing, access)
+    scene = renames.Scene(declarations, loaded.inventory.entries, listing.live, rules)
+    problems += renames.warnings(scene)
+    renamed = renames.find(scene)
+    inventory = replace(loaded.inventory, entries=renames.moved(loaded.inventory.entries, renamed))
+    _rename(renamed, listing, access)
+    await _complete(declarations, inventory, listing, access)
     problems += await _look_up_references(declarations, listing, access)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise InvalidManifests(sorted(problems))
@@ -56,18 +64,18 @@ async def observe(
         },
         warnings=(*desired.warnings, *problems),
     )
-    wanted = selected(desired, loaded.inventory, options.targets)
-    facts = access.session.facts
+    wanted = selected(desired, inventory, options.targets)
     return desired, Observed(
         server=facts,
         live=listing.live,
         complete=not listing.gaps,
-        inventory=loaded.inventory,
-        rules={prefix: kind.rules(facts) for prefix, kind in access.kinds.items()},
+        inventory=inventory,
+        rules=rules,
         foreign=loaded.foreign,
-        evidence=await _evidence(desired, loaded.inventory, wanted, listing, access),
+        evidence=await _evidence(desired, inventory, wanted, listing, access),
         reads=access.session.api.counts.reads,
         gaps=tuple(f"{prefix}: {reason}" for prefix, reason in listing.gaps.items()),
+        renamed=renamed,
     )
 
 
@@ -76,7 +84,10 @@ async def _conform(
 ) -> tuple[dict[Key, Declaration], list[Problem]]:
     found: dict[Key, Declaration] = {}
     problems: list[Problem] = []
-    for key, declaration in desired.declarations.items():
+    # In the order of kinds: a block is judged by the type that the same tree may declare.
+    order = {prefix: number for number, prefix in enumerate(access.kinds)}
+    declared = sorted(desired.declarations.items(), key=lambda one: order.get(one[0].kind, -1))
+    for key, declaration in declared:
         conformed, said = await access.kind(key).conform(declaration, access.session)
         found[key] = conformed
         problems += said
@@ -109,6 +120,14 @@ async def _list(prefixes: set[str], access: Access) -> _Listing:
 def _note(live: Live, listing: _Listing, access: Access) -> None:
     listing.live[live.key] = live
     access.session.index.add(live.key, live.id)
+
+
+def _rename(renamed: Mapping[Key, Renaming], listing: _Listing, access: Access) -> None:
+    for key, renaming in renamed.items():
+        if not renaming.done:
+            live = listing.live.pop(renaming.former)
+            access.session.index.drop(renaming.former)
+            _note(replace(live, key=key), listing, access)
 
 
 async def _complete(
@@ -191,12 +210,16 @@ async def _evidence(
     listing: _Listing,
     access: Access,
 ) -> dict[Key, Evidence]:
+    names = {live.id: key for key, live in listing.live.items()}
     doomed = [
         entry
         for key, entry in inventory.entries.items()
         if key in wanted and key not in desired.declarations and key.kind in access.kinds
     ]
-    found = await together(partial(_evidence_of, entry, listing, access) for entry in doomed)
+    found = await together(
+        partial(_evidence_of, entry, inventory, names.get(entry.id or ""), listing, access)
+        for entry in doomed
+    )
     return {
         entry.key: evidence
         for entry, evidence in zip(doomed, found, strict=True)
@@ -204,7 +227,12 @@ async def _evidence(
     }
 
 
-async def _evidence_of(entry: Entry, listing: _Listing, access: Access) -> Evidence | None:
+async def _evidence_of(
+    entry: Entry, inventory: Inventory, name: Key | None, listing: _Listing, access: Access
+) -> Evidence | None:
+    held = None if name is None or name == entry.key else inventory.entries.get(name)
+    if held is not None and held.id == entry.id:
+        return Evidence(present=False)  # left of a rename: the object has an entry by its new name
     live = listing.live.get(entry.key)
     id_ = entry.id or (live.id if live is not None and owns(entry, live) else None)
     if id_ is None:

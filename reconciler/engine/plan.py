@@ -73,7 +73,7 @@ def build(desired: DesiredState, observed: Observed, options: PlanOptions | None
         changes = _only_drift(changes)
     changes = tuple(sorted(changes, key=lambda change: change.key))
     effective = [change for change in changes if change.action is not Action.BLOCKED]
-    levels = order.levels(effective, observed.live)
+    levels = order.levels(effective, observed.live, observed.rules)
     return Plan(
         revision=desired.revision,
         digest=_digest(desired, observed, changes, draft.prints),
@@ -208,7 +208,7 @@ def _disturbs(change: Change) -> bool:
 def _touches(change: Change) -> bool:
     if change.action is Action.DELETE:
         return change.id is not None
-    return change.action is Action.CREATE or bool(change.target)
+    return change.action is Action.CREATE or bool(change.target) or change.former is not None
 
 
 def _notices(desired: DesiredState, observed: Observed) -> Iterable[str]:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
-from reconciler.engine import cause, diff, paths
+from reconciler.engine import cause, diff, renames
 from reconciler.engine.compare import Comparer, Comparison
+from reconciler.model import paths
 from reconciler.model.desired import Declaration, DesiredState, DriftPolicy
 from reconciler.model.inventory import Entry
 from reconciler.model.live import Live, Observed
@@ -47,7 +48,8 @@ def declared(
     if declaration.options.suspend:
         return _remember_suspended(declaration, entry)
     if live is None:
-        return Proposal(_create(declaration, entry, report=_reports(declaration, desired)))
+        change = _create(declaration, entry, report=_reports(declaration, desired))
+        return Proposal(_left_behind(change, declaration, observed))
     owner = observed.foreign.get(live.id)
     if owner is not None:
         return Proposal(_foreign(declaration, live, owner))
@@ -61,16 +63,52 @@ def declared(
         owned=owned,
         report=_reports(declaration, desired),
     ).compare()
-    if owned and not found.fields:
+    if owned and not found.fields and declaration.key not in observed.renamed:
         # Where the key could not be read (--no-secrets), what it remembers is unknown.
         return _remember(declaration, live, entry, found) if observed.inventory.exists else None
     allowed = adopt or declaration.options.adopt
-    change = (
-        _update(declaration, live, found)
-        if owned
-        else _adopt(declaration, live, found, allowed=allowed)
+    if not owned:
+        change = _adopt(declaration, live, found, allowed=allowed)
+    elif found.fields:
+        change = _update(declaration, live, found)
+    else:
+        change = _only_known(declaration, live, "git renames it")
+    return Proposal(_renamed(_disturbing(change, observed), found, observed), found.prints)
+
+
+def _left_behind(change: Change, declaration: Declaration, observed: Observed) -> Change:
+    """Say of a new object that it stands for one of another name, and what that one takes along."""
+    old = renames.former(declaration)
+    rules = observed.rules.get(change.key.kind, KindRules())
+    if old is None or old not in observed.inventory.entries or not rules.left_behind:
+        return change
+    return replace(change, effects=(f"{old} can't be renamed: {rules.left_behind}",))
+
+
+def _renamed(change: Change, found: Comparison, observed: Observed) -> Change:
+    """Add the new name to a change; what else is held of it does not hold that."""
+    renaming = observed.renamed.get(change.key)
+    if renaming is None or found.immutable:
+        return change
+    if renaming.done:
+        reason = "an interrupted apply had renamed it; only the inventory is written"
+        return change if found.fields else replace(change, reason=reason)
+    named = FieldChange(
+        path="name",
+        before=renaming.former.name,
+        after=change.key.name,
+        cause=Cause.GIT,
+        source=change.source,
     )
-    return Proposal(_disturbing(change, observed), found.prints)
+    return replace(
+        change,
+        action=Action.UPDATE,
+        wanted=None,
+        cause=cause.of_change((Cause.GIT, *(one.cause for one in found.fields))),
+        reason=f"git renames {renaming.former}; it keeps its id",
+        fields=(named, *change.fields),
+        former=renaming.former,
+    )
 
 
 def _reports(declaration: Declaration, desired: DesiredState) -> bool:
@@ -199,15 +237,17 @@ def _remember(
     reason = _forgotten(declaration, entry, found)
     if reason is None:
         return None
-    return Proposal(
-        Change(
-            key=declaration.key,
-            action=Action.UPDATE,
-            cause=Cause.GIT,
-            reason=reason,
-            source=declaration.place,
-            id=live.id,
-        )
+    return Proposal(_only_known(declaration, live, reason))
+
+
+def _only_known(declaration: Declaration, live: Live, reason: str) -> Change:
+    return Change(
+        key=declaration.key,
+        action=Action.UPDATE,
+        cause=Cause.GIT,
+        reason=reason,
+        source=declaration.place,
+        id=live.id,
     )
 
 

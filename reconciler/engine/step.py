@@ -75,7 +75,7 @@ class Step:
         change = self.change
         if change.action is Action.DELETE:
             return change.id is not None
-        return change.action is Action.CREATE or bool(change.target)
+        return change.action is Action.CREATE or bool(change.target) or change.former is not None
 
     @property
     def touched(self) -> bool:
@@ -238,7 +238,10 @@ async def _update(step: Step, access: Access, lease: Lease) -> None:
     kind = access.kind(step.change.key)
     lease.check()
     try:
-        await kind.update(access.session, step.live, step.change.target)
+        if step.change.former is not None:
+            await kind.rename(access.session, step.live, step.change.former)
+        if step.change.target:
+            await kind.update(access.session, step.live, step.change.target)
         await _give_back(step, step.live, access)
     except NotFound as error:
         raise NotFound("it was deleted meanwhile; the next run creates it") from error

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from functools import partial
 
-from reconciler.engine import diff, paths
+from reconciler.engine import diff
 from reconciler.engine.access import Access
 from reconciler.errors import Transient
+from reconciler.model import paths
 from reconciler.model.desired import Declaration
 from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.keys import Key

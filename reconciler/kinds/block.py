@@ -17,29 +17,43 @@ from reconciler.blocks import foreign
 from reconciler.blocks.base import BlockSettings
 from reconciler.blocks.concealed import conceal, starred
 from reconciler.blocks.data import normalise, secret_paths
-from reconciler.blocks.declare import OWN_TYPES, PREFIX, starred_problem
+from reconciler.blocks.declare import OWN_TYPES, PREFIX, is_generated, starred_problem
 from reconciler.blocks.document import editor_schema, parse, recognises
+from reconciler.blocks.export import told
 from reconciler.blocks.prefect_schema import references as shipped_references
 from reconciler.blocks.prefect_schema import schema_fields
 from reconciler.blocks.registry import settings_of
 from reconciler.errors import Refused, Unsupported
-from reconciler.kinds.base import Notes, Session, Written
+from reconciler.kinds.base import Notes, NotRenamed, Session, Written
 from reconciler.model.desired import Declaration, Document, Parsed
+from reconciler.model.exported import Exported
 from reconciler.model.keys import Key
 from reconciler.model.live import Evidence, Live
 from reconciler.model.problems import Problem
-from reconciler.model.rules import FieldRule, KindRules
+from reconciler.model.rules import FieldRule, Follows, KindRules
 from reconciler.model.server import ServerFacts
 from reconciler.model.values import Fields, Masked, Ref, UnknownRef, Value, join
 
 DATA = "data"
 
+_FOLLOWS = (Follows("block-type", ("#0",)),)
+_LEFT_BEHIND = "what pinned it, deployments apart, is deleted with it"
 
-class Block:
+
+class Block(NotRenamed):
     """Block documents. See `reconciler.kinds.base.Kind` for what each method promises."""
 
     name: ClassVar[str] = "Block"
     prefix: ClassVar[str] = PREFIX
+    example: ClassVar[str] = """\
+kind: Block
+block_type_slug: docker-container
+name: etl
+data:
+  image: prefecthq/prefect:3-latest
+  env: {EXTRA_PIP_PACKAGES: s3fs}
+  image_registry: {$ref: docker-registry/private}
+"""
 
     def recognises(self, document: Document) -> bool:
         """A mapping that names a block type."""
@@ -55,17 +69,20 @@ class Block:
 
     def rules(self, facts: ServerFacts) -> KindRules:  # noqa: ARG002 - the same on every version
         """`data` is the only managed field."""
-        return KindRules({DATA: FieldRule(default={})})
+        fields = {DATA: FieldRule(default={})}
+        return KindRules(fields, follows=_FOLLOWS, left_behind=_LEFT_BEHIND)
 
     async def conform(
         self, declaration: Declaration, session: Session
     ) -> tuple[Declaration, tuple[Problem, ...]]:
         """Judge the data by the server's schema and normalise it."""
         slug = declaration.key.parts[0]
-        registered = await _registered(session, slug)
-        if registered is None and settings_of(slug) is None:
-            return declaration, (_unknown_type(declaration, session),)
-        fields = {} if registered is None else registered.fields
+        fields = session.block_schemas.get(slug)
+        if fields is None:
+            registered = await _registered(session, slug)
+            if registered is None and settings_of(slug) is None:
+                return declaration, (_unknown_type(declaration, session),)
+            fields = {} if registered is None else registered.fields
         data = _data(declaration.fields)
         problems = tuple(_misfits(declaration, data, fields))
         if problems:
@@ -138,10 +155,19 @@ class Block:
         }
         return Evidence(
             present=True,
-            cascades=tuple(_history(runs, usage)),
+            cascades=tuple(block_usage.history(runs, usage)),
             active_runs=runs.active,
             takes=takes,
         )
+
+    async def describe(self, session: Session, live: Live) -> Exported | None:  # noqa: ARG002
+        """Write type, name and data; what was made for an inline infrastructure is told there."""
+        slug, name = live.key.parts
+        if is_generated(name):
+            return None
+        data, notes = told(_data(live.fields))
+        document = {"kind": self.name, "block_type_slug": slug, "name": name}
+        return Exported(live.key, {**document, **({"data": data} if data else {})}, notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +246,8 @@ def _live(document: blocks.BlockDocument, session: Session) -> Live:
     # Where a declaration was judged, the same schema counts for both sides, although an older
     # document keeps its own; what the server masks goes by that one.
     judged: Registered | None = session.cache.get((PREFIX, "type", document.slug))
-    fields = document.schema if judged is None else judged.fields
+    registered = document.schema if judged is None else judged.fields
+    fields = session.block_schemas.get(document.slug, registered)
     normal = normalise(document.slug, data, fields)
     return Live(
         key=key,
@@ -273,7 +300,7 @@ def _unknown_type(declaration: Declaration, session: Session) -> Problem:
 
 def _how_to_register(slug: str) -> str:
     return (
-        f"install the package that brings {slug} and run "
+        f"declare it (kind: BlockType), or install the package that brings {slug} and run "
         "`prefect block register -m <its module>` against this server"
     )
 
@@ -334,12 +361,3 @@ async def _usage(session: Session) -> BlockUsage:
             session.cache[place] = await block_usage.block_usage(session.api)
         found: BlockUsage = session.cache[place]
         return found
-
-
-def _history(runs: RunCounts, usage: BlockUsage) -> Iterator[str]:
-    count = runs.active + runs.others
-    if count:
-        least = "" if usage.all_runs else "at least "
-        yield f"deletes the history of {least}{count} flow run{'s' if count > 1 else ''}"
-    elif not usage.all_runs:
-        yield f"may delete the history of flow runs (only the last {block_usage.MOST_RUNS} were read)"

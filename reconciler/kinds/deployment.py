@@ -4,7 +4,6 @@ What an update sends is decided in `reconciler.model.deployment_update`, with th
 scheduled runs come back after it, in `reconciler.api.refill`.
 """
 
-import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -12,10 +11,12 @@ from typing import Any, ClassVar
 
 import anyio
 
-from reconciler.api import deployments, pools, refill
-from reconciler.blocks.declare import block_declaration, block_key
+from reconciler.api import blocks, deployments, pools, refill
+from reconciler.blocks.data import normalise as normal_data
+from reconciler.blocks.declare import block_declaration, block_key, generated_name
+from reconciler.blocks.export import told
 from reconciler.errors import AlreadyExists, NotFound, Overloaded
-from reconciler.kinds.base import Notes, Session, Written, outgoing
+from reconciler.kinds.base import Notes, NotRenamed, Session, Written, outgoing
 from reconciler.model.deployment_document import (
     BUILT,
     PREFECT_YAML,
@@ -23,6 +24,7 @@ from reconciler.model.deployment_document import (
     places,
     read_document,
 )
+from reconciler.model.deployment_export import document_of
 from reconciler.model.deployment_fields import (
     DEFAULT_POOL,
     field_rules,
@@ -31,26 +33,50 @@ from reconciler.model.deployment_fields import (
     normalise,
 )
 from reconciler.model.deployment_schema import document_schema
+from reconciler.model.deployment_triggers import parse_triggers
 from reconciler.model.deployment_update import needs_post, patched, rewritten
 from reconciler.model.desired import Declaration, Document, Parsed
+from reconciler.model.exported import Exported
 from reconciler.model.keys import Key
 from reconciler.model.live import Evidence, Live
+from reconciler.model.paths import veiled
 from reconciler.model.problems import Problem
-from reconciler.model.rules import KindRules
+from reconciler.model.rules import Follows, KindRules
 from reconciler.model.schedules import align, endless
 from reconciler.model.server import ServerFacts
-from reconciler.model.values import Fields, Ref, Value
+from reconciler.model.values import Fields, Ref, UnknownRef, Value
 
 _BLOCKS = ("infrastructure", "storage")
 _SCHEDULE_FIELDS_V3 = ("slug", "parameters")
+_LEFT_BEHIND = (
+    "its flow runs keep their history by its id, and the new deployment begins without any"
+)
+_FOLLOWS = (
+    Follows("flow", ("#0",)),
+    Follows("work-pool", ("work_pool_name",)),
+    Follows("work-queue", ("work_pool_name", "work_queue_name")),
+)
+_GETS_A_NAME = "its infrastructure is a block without a name; applied, it gets one of its own"
 _WRITE_EFFECTS = ("its auto-scheduled runs are deleted and scheduled again",)
 
 
-class Deployment:
+class Deployment(NotRenamed):
     """Deployments with infrastructure blocks, or with work pools."""
 
     name: ClassVar[str] = "Deployment"
     prefix: ClassVar[str] = "deployment"
+    example: ClassVar[str] = """\
+kind: Deployment
+flow_name: etl
+name: nightly
+entrypoint: flows/etl.py:etl
+path: $STORAGE_BASE_PATH
+infrastructure: docker-container/etl
+infra_overrides: {env.LOG_LEVEL: DEBUG}
+schedules: [{cron: "0 3 * * *", timezone: Europe/London}]
+parameters: {limit: 10}
+tags: [prod]
+"""
 
     def __init__(self, refill_seconds: float = 60.0) -> None:
         """Make the kind.
@@ -67,13 +93,14 @@ class Deployment:
         return {"flow_name", "name"} <= document.value.keys()
 
     def parse(self, document: Document) -> Parsed:
-        """Check a document offline; an inline infrastructure becomes a declaration of its own."""
+        """Check a document offline; inline infrastructure and triggers are declarations of their own."""
         reading = read_document(document)
         if reading.key is None:
             return Parsed(problems=reading.findings.problems)
         inline = _inline(document, reading, reading.key)
-        problems = (*reading.findings.problems, *inline.problems)
-        if reading.findings.fatal or inline.problems:
+        triggers = parse_triggers(document, reading.key)
+        problems = (*reading.findings.problems, *inline.problems, *triggers.problems)
+        if reading.findings.fatal or inline.problems or triggers.problems:
             return Parsed(problems=problems)
         for name in _BLOCKS:
             reference = reading.fields.get(name)
@@ -83,7 +110,7 @@ class Deployment:
             reading.fields["infrastructure"] = Ref(inline.declarations[0].key)
         where = places(document, reading)
         declared = Declaration(reading.key, reading.fields, document.place, where)
-        return Parsed((declared, *inline.declarations), problems)
+        return Parsed((declared, *inline.declarations, *triggers.declarations), problems)
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the document."""
@@ -91,7 +118,10 @@ class Deployment:
 
     def rules(self, facts: ServerFacts) -> KindRules:
         """Return the field table for a server."""
-        return KindRules(fields=field_rules(v2=facts.is_v2), write_effects=_WRITE_EFFECTS)
+        fields = field_rules(v2=facts.is_v2)
+        return KindRules(
+            fields, write_effects=_WRITE_EFFECTS, follows=_FOLLOWS, left_behind=_LEFT_BEHIND
+        )
 
     async def conform(
         self, declaration: Declaration, session: Session
@@ -209,12 +239,57 @@ class Deployment:
         active = await deployments.count_runs(session.api, id_, "PENDING", "RUNNING", "CANCELLING")
         return Evidence(present=True, active_runs=active)
 
+    async def describe(self, session: Session, live: Live) -> Exported | None:
+        """Write every field that isn't default; an infrastructure without a name of its own inline."""
+        document, notes = document_of(live.key, live.fields, v2=session.facts.is_v2)
+        for name in _BLOCKS:
+            value = live.fields.get(name)
+            nameless = _nameless(value, live.key, session)
+            if nameless is not None and name == "infrastructure":
+                document[name], more = await _inlined(session, nameless)
+                notes += (*more, *([_GETS_A_NAME] if isinstance(value, UnknownRef) else []))
+            elif nameless is not None:
+                notes += (f"{name} is a block without a name; declare one and refer to it",)
+            elif isinstance(value, Ref):
+                document[name] = "/".join(value.key.parts)
+        return Exported(live.key, document, notes)
+
+
+def _nameless(value: Value, key: Key, session: Session) -> str | None:
+    """Return the id of a block that has no name, or one that we gave it; None for all others."""
+    if isinstance(value, UnknownRef):
+        return value.id
+    ours = isinstance(value, Ref) and value.key.name == generated_name(key)
+    return session.index.ids[value.key] if isinstance(value, Ref) and ours else None
+
+
+async def _inlined(session: Session, id_: str) -> tuple[dict[str, Value], tuple[str, ...]]:
+    """Return a block without a name as inline infrastructure."""
+    found = await blocks.read_document(session.api, id_, secrets=False)
+    if found is None:
+        return {}, ("its infrastructure is gone",)
+    references = {
+        name: UnknownRef(target.id)
+        if target.anonymous
+        else Ref(block_key(target.slug, target.name))
+        for name, target in found.references.items()
+    }
+    data, notes = told(
+        {
+            name: veiled(value, session.veiled.get(id_, ()), f"data.{name}")
+            for name, value in normal_data(
+                found.slug, {**found.data, **references}, found.schema
+            ).items()
+        }
+    )
+    return {"type": found.slug, **{k: v for k, v in data.items() if k != "type"}}, notes
+
 
 def _inline(document: Document, reading: Reading, key: Key) -> Parsed:
     inline = reading.inline
     if inline is None:
         return Parsed()
-    name = "inline-" + hashlib.sha256(str(key).encode()).hexdigest()[:16]  # DESIGN 5
+    name = generated_name(key)
     return block_declaration(inline.slug, name, inline.data, document, inline.path, generated=True)
 
 

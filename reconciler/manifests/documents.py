@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from reconciler.kinds.base import Kind
 from reconciler.manifests.nodes import Entry, Node, Places
+from reconciler.manifests.templates import translated
 from reconciler.model.desired import Document
 from reconciler.model.near import did_you_mean
 from reconciler.model.problems import Problem, Severity
@@ -95,8 +96,10 @@ class Reader:
             if not isinstance(item.items, dict):
                 self._report(file, item, "a deployment must be a mapping", "- name: …")
             elif not _is_placeholder(item):
-                pull = entries.get("pull")
-                yield Draft(file, _with_pull(item, item.items, pull), kind, PROJECT)
+                whole = _with_pull(item, entries.get("pull"))
+                found = translated(whole, file, entries)
+                self.problems.extend(one for one in found.problems if one not in self.problems)
+                yield Draft(file, found.node, kind, PROJECT)
 
     def _report(
         self,
@@ -123,10 +126,11 @@ def _is_placeholder(item: Node) -> bool:
     return item.value.get("name") is None and item.value.get("entrypoint") is None
 
 
-def _with_pull(item: Node, entries: dict[str, Entry], pull: Entry | None) -> Node:
+def _with_pull(item: Node, pull: Entry | None) -> Node:
     """Give an item the pull steps of the whole project if it has none of its own."""
     if pull is None or pull.node.value is None or item.value.get("pull") is not None:
         return item
+    entries = item.items if isinstance(item.items, dict) else {}
     return Node(
         item.mark,
         {**item.value, "pull": pull.node.value},

@@ -11,18 +11,27 @@ A problem in one document never hides those of another.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from reconciler.errors import InvalidManifests
 from reconciler.kinds.base import Kind
-from reconciler.manifests import files, marks, validate
+from reconciler.manifests import entrypoints, files, marks, validate
 from reconciler.manifests.cache import ParseCache
 from reconciler.manifests.documents import Draft, Reader
 from reconciler.manifests.nodes import Content, Places
 from reconciler.manifests.patches import Patches
 from reconciler.manifests.policy import PolicyFile, read_policy
 from reconciler.manifests.resolve import Choice, UnknownEnvironmentError, choose
-from reconciler.manifests.secrets import NoSecrets, Provider, Secrets, provider
+from reconciler.manifests.secrets import (
+    Around,
+    NoSecrets,
+    Provider,
+    SecretAccess,
+    Secrets,
+    command_provider,
+    provider,
+)
 from reconciler.manifests.variables import Scope, SecretReader, substitute_document
 from reconciler.model.desired import Declaration, DesiredState, Document
 from reconciler.model.problems import Problem, Severity
@@ -36,6 +45,7 @@ class LoadOptions:
     Attributes:
         environment: `--env`.
         secret_env: environment variables that the `env` providers may read.
+        secret_access: what opens the places of secrets.
         base_dir: the tree's directory where it is one on disk; a secret directory lies outside it.
         no_secrets: read none; their values are `MASKED`.
         policy_from: take `reconciler.yaml` from this tree.
@@ -46,6 +56,7 @@ class LoadOptions:
 
     environment: str | None = None
     secret_env: Mapping[str, str] = field(default_factory=dict)
+    secret_access: SecretAccess = field(default_factory=SecretAccess)
     base_dir: Path | None = None
     no_secrets: bool = False
     policy_from: Snapshot | None = None
@@ -66,9 +77,10 @@ def load(snapshot: Snapshot, options: LoadOptions, kinds: Sequence[Kind]) -> Des
     selection = files.select(snapshot, choice.folders, options.limits)
     loading.problems.extend(selection.problems)
     drafts = list(loading.read(snapshot, selection.files, kinds))
-    declared = loading.declare(drafts, choice)
+    declared = loading.declare(drafts, choice, snapshot)
     declarations, duplicates = validate.unique(declared)
     loading.problems.extend([*duplicates, *validate.cycles(declarations)])
+    loading.problems.extend(entrypoints.misfits(declarations.values(), snapshot))
     if options.offline:
         loading.problems.extend(validate.unresolved(declarations))
     return DesiredState(
@@ -120,9 +132,11 @@ class _Loading:
             self.options.cache.put(file.blob, content)
         return content
 
-    def declare(self, drafts: Sequence[Draft], choice: Choice) -> list[Declaration]:
+    def declare(
+        self, drafts: Sequence[Draft], choice: Choice, snapshot: Snapshot
+    ) -> list[Declaration]:
         """Resolve the documents and let their kinds check them."""
-        secrets = self._secrets(choice)
+        secrets = self._secrets(choice, snapshot)
         patches = Patches(self.policy, choice, self.options.environment)
         self.problems.extend(patches.problems)
         declared: list[Declaration] = []
@@ -142,15 +156,21 @@ class _Loading:
         place = draft.node.mark.place(draft.file)
         return Document(value, place, Places(draft.file, draft.node), draft.shape)
 
-    def _secrets(self, choice: Choice) -> SecretReader:
+    def _secrets(self, choice: Choice, snapshot: Snapshot) -> SecretReader:
+        options = self.options
+        access = options.secret_access
+        around = Around(options.secret_env, options.base_dir, partial(_bytes_of, snapshot), access)
         providers: list[Provider] = []
         for index, source in enumerate(choice.policy.secrets):
-            made = provider(source, self.options.secret_env, self.options.base_dir)
+            made = provider(source, around)
             if isinstance(made, tuple):
                 self.problems.append(Problem(self.policy.at("secrets", index), *made))
             else:
                 providers.append(made)
-        return NoSecrets() if self.options.no_secrets else Secrets(providers)
+        last = command_provider(access)
+        if last is not None:
+            providers.append(last)
+        return NoSecrets() if options.no_secrets else Secrets(providers)
 
     def warnings(self) -> tuple[Problem, ...]:
         """Return the warnings, in file order.
@@ -162,3 +182,8 @@ class _Loading:
         if any(problem.severity is Severity.ERROR for problem in found):
             raise InvalidManifests(found)
         return tuple(found)
+
+
+def _bytes_of(snapshot: Snapshot, path: str) -> bytes | None:
+    file = next((one for one in snapshot.files if one.path == path), None)
+    return None if file is None else snapshot.contents.read(file)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reconciler.manifests.typed import problems_of
 from reconciler.model.desired import Document, DriftPolicy, Options
-from reconciler.model.problems import Problem, Severity
+from reconciler.model.problems import Problem
 
 KEY = "reconcile"
 
@@ -26,7 +26,7 @@ class ReconcileOptions(BaseModel):
     suspend: bool = Field(default=False, description="Leave it entirely alone.")
     adopt: bool = Field(default=False, description="Take over a live object that differs.")
     previous_name: str | None = Field(
-        None, description="Its name before, for renames; noted, not carried out yet."
+        None, min_length=1, description="Its name before, for renames."
     )
 
 
@@ -48,16 +48,10 @@ def options_of(document: Document) -> tuple[Options, list[Problem]]:
         adopt=read.adopt,
         previous_name=read.previous_name,
     )
-    return options, [] if read.previous_name is None else [_rename(document)]
-
-
-def _rename(document: Document) -> Problem:
-    return Problem(
-        document.at(KEY, "previous_name"),
-        "renames are not carried out yet: the object of the old name is deleted, a new one made",
-        "what hangs on the old one, its run history too, is said in the plan",
-        Severity.WARNING,
-    )
+    if read.previous_name is None or read.previous_name != document.value.get("name"):
+        return options, []
+    place = document.at(KEY, "previous_name")
+    return options, [Problem(place, "previous_name is the name that it has now", "remove it")]
 
 
 def for_generated(options: Options) -> Options:

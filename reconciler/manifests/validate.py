@@ -55,7 +55,8 @@ def unique(
         first = found.setdefault(declaration.key, declaration)
         if first is not declaration:
             message = f"{declaration.key} is declared twice, first at {first.place}"
-            problems.append(Problem(declaration.place, message, "remove or rename one of them"))
+            hint = "give it a name" if declaration.generated else "remove or rename one of them"
+            problems.append(Problem(declaration.place, message, hint))
     return {key: found[key] for key in sorted(found)}, problems
 
 

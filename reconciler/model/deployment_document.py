@@ -25,13 +25,14 @@ _ALIASES = {
     "schedule": "schedules",
     "is_schedule_active": "paused",
 }
+TRIGGERS = "triggers"
+"""They become automations: `reconciler.model.deployment_triggers` reads them."""
 _NAMES = ("kind", "flow_name", "name")
 _IGNORED = {
     BUILT: ("timestamp",),
     PREFECT_YAML: ("version_type",),
 }
 _NOT_OURS = {
-    "triggers": "automations",
     "build": "a build step",
     "push": "a push step",
     "sla": "SLAs",
@@ -48,6 +49,7 @@ _TEMPLATE = ("name", "flow_name", "entrypoint")  # all null in what `prefect ini
 _REFUSED = "/%&><"  # by servers, partly with 500 and a reset connection (facts)
 _ENTRYPOINT = re.compile(r"[^:]+\.py:[^:\s]+|[A-Za-z_]\w*(\.[A-Za-z_]\w*)+(:[A-Za-z_]\w*)?")
 _SLUG = re.compile(r"[a-z0-9-]+")
+_SLUG_KEY = "block_type_slug"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ def _flat(document: Document, findings: Findings) -> Iterator[tuple[str, Value, 
     """Yield (key, value, path) of all fields, unpacking what `prefect.yaml` nests; check the keys."""
     yaml = document.shape == PREFECT_YAML
     for key, value in document.value.items():
-        if key in _NAMES or key in _IGNORED.get(document.shape, ()):
+        if key in (*_NAMES, TRIGGERS) or key in _IGNORED.get(document.shape, ()):
             continue
         if key in _NOT_OURS and document.shape != "native":
             if value:
@@ -178,7 +180,7 @@ def _unknown(key: str, shape: str, findings: Findings) -> None:
         findings.error((key,), f"{key} can't be declared: the API does not return what was written")
         return
     extra = ("work_pool", "pull") if shape == PREFECT_YAML else ()
-    hint = did_you_mean(key, (*FIELDS, *_ALIASES, "flow_name", "name", "reconcile", *extra))
+    hint = did_you_mean(key, (*FIELDS, *_ALIASES, *_NAMES[1:], TRIGGERS, "reconcile", *extra))
     findings.error((key,), f"unknown key {key!r}", hint)
 
 
@@ -292,10 +294,22 @@ def _inline(reading: Reading, value: Mapping[str, Any], path: Path) -> None:
         hint = "for example type: process, or a saved block: process/name"
         reading.findings.error(path, "an inline infrastructure needs its type", hint)
         return
-    apart = {"block_type_slug", "type"}
-    data = {k: v for k, v in value.items() if not k.startswith("_") and k not in apart}
+    data = {key: _nested(inner) for key, inner in _own_keys(value).items() if key != "type"}
     reading.inline = Inline(slug, data, path)
     reading.paths["infrastructure"] = path
+
+
+def _nested(value: Value) -> Value:
+    """Return a block inside a block, as `prefect deployment build` wrote it out, as people write it."""
+    if not isinstance(value, Mapping) or not value.keys() & {"_block_type_slug", _SLUG_KEY}:
+        return value
+    saved = _saved(value)
+    return _own_keys(value) if saved is None else {"$ref": saved}
+
+
+def _own_keys(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what Prefect says about a block beside its data."""
+    return {k: v for k, v in value.items() if not k.startswith("_") and k != _SLUG_KEY}
 
 
 def _block(reading: Reading, value: Value, path: Path) -> Ref | None:

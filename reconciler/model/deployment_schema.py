@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from reconciler.model.automations import TRIGGERS
 from reconciler.model.deployment_fields import STRATEGIES
 
 _TEXT: dict[str, Any] = {"type": ["string", "null"]}
@@ -32,6 +33,20 @@ _SCHEDULE = {
         "active": {"type": "boolean", "description": "Left as it is live if absent."},
         "slug": {"type": "string", "description": "Prefect 3: the name of the schedule."},
         "parameters": {"type": "object", "description": "Prefect 3: over the deployment's."},
+    },
+    "additionalProperties": False,
+}
+_TRIGGER = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "description": "<deployment>__automation_<number> if absent."},
+        "description": {"type": "string"},
+        "enabled": {"type": "boolean", "description": "Left as it is live if absent."},
+        "parameters": {**_MAPPING, "description": "Of the run, over the deployment's."},
+        "job_variables": {**_MAPPING, "description": "Of the run, over the deployment's."},
+        "schedule_after": {"type": "number", "description": "Prefect 3: seconds until it starts."},
+        "type": {"enum": list(TRIGGERS), "description": "event, unless its keys say otherwise."},
+        **{key: {} for keys in TRIGGERS.values() for key in keys},
     },
     "additionalProperties": False,
 }
@@ -78,6 +93,11 @@ def _properties() -> dict[str, Any]:
         "infra_overrides": {**_MAPPING, "description": "The same as job_variables."},
         "work_queue_name": {**_TEXT, "description": "default, unless a work pool is named."},
         "work_pool_name": {**_TEXT, "description": "default-agent-pool if absent."},
+        "triggers": {
+            "type": ["array", "null"],
+            "items": _TRIGGER,
+            "description": "Events that start a run; each becomes an automation.",
+        },
         "parameter_openapi_schema": {**_MAPPING, "description": "What the parameters must be."},
         "enforce_parameter_schema": {"type": ["boolean", "null"]},
         "manifest_path": {**_TEXT, "description": "Prefect 2 only."},

@@ -38,6 +38,12 @@ class Key:
         """The last part."""
         return self.parts[-1]
 
+    def renamed(self, name: str) -> "Key":
+        """Return the key of its neighbour of another name; `global:` and `tag:` stay."""
+        head, colon, _ = self.name.partition(":")
+        kept = head + colon if self.kind == "concurrency-limit" else ""
+        return Key(self.kind, (*self.parts[:-1], kept + name))
+
     def matches(self, pattern: str) -> bool:
         """Tell whether a glob such as `deployment/etl/*`, or the key written out, names this key.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -20,6 +21,9 @@ class LaunchSpec:
         env: variables in order of precedence already merged; None means unset. Holds credentials.
         labels: Prefect's labels, then the block's (the user's win).
         command: the block's command; None means the default of the type.
+        code: folder with the flow's code on this machine, None if there is none. Whoever holds a
+            shared lock (flock) on it keeps it there: the process of the run must, since it may
+            outlive the agent.
     """
 
     token: str
@@ -30,6 +34,7 @@ class LaunchSpec:
     env: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     labels: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] | None = None
+    code: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

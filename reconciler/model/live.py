@@ -55,19 +55,33 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Renaming:
+    """An object that git calls by another name than the inventory does.
+
+    Attributes:
+        former: the key that it had.
+        done: the server has the new name already; only the inventory doesn't.
+    """
+
+    former: Key
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """The live half of a plan's input.
 
     Attributes:
         server: the server.
-        live: by key; everything that the kinds in question list.
+        live: by key; everything that the kinds in question list; what git renames by its new key.
         complete: every page of every listing was read.
-        inventory: what we own and applied last.
+        inventory: what we own and applied last; what git renames by its new key.
         rules: field tables by key prefix, for this server.
         foreign: ids held by other inventories, with that inventory's name.
         evidence: for every owned key that git no longer declares, and for every cascade.
         reads: requests made so far.
         gaps: what could not be read, for people; empty if `complete`.
+        renamed: what git calls by another name now, by its new key.
     """
 
     server: ServerFacts
@@ -79,3 +93,4 @@ class Observed:
     evidence: Mapping[Key, Evidence] = field(default_factory=dict)
     reads: int = 0
     gaps: tuple[str, ...] = ()
+    renamed: Mapping[Key, Renaming] = field(default_factory=dict)

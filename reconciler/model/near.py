@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-_ENOUGH_TO_LIST = 8
+_ENOUGH_TO_LIST = 12
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -1,6 +1,7 @@
 """A plan: ordered, serialisable data. Nothing callable hides in it, and it prints no secret."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -43,6 +44,7 @@ class FieldChange:
         cause: git, drift, both or secret.
         source: file:line:col that declares it; None where git doesn't.
         held: the difference stays (drift is reported, or the fight breaker tripped); says why.
+        first_seen: of drift, when somebody looked and it was there; None where nobody kept that.
     """
 
     path: str
@@ -51,6 +53,7 @@ class FieldChange:
     cause: Cause
     source: Place | None = None
     held: str | None = None
+    first_seen: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Change:
         effects: what the change will disturb (runs, schedules, cascades).
         target: top-level fields to write, whole, with Secret and Ref leaves. Not serialised.
         id: of the live object, where there is one.
+        former: the key by which the server still has it: it is renamed first. Not serialised.
     """
 
     key: Key
@@ -80,6 +84,7 @@ class Change:
     effects: tuple[str, ...] = ()
     target: Fields = field(default_factory=dict, repr=False)
     id: str | None = None
+    former: Key | None = None
 
     @property
     def drifted(self) -> bool:
@@ -133,6 +138,14 @@ class Plan:
         """The changes that apply will carry out."""
         return tuple(c for c in self.changes if c.action is not Action.BLOCKED)
 
+    @property
+    def only_heals(self) -> bool:
+        """Whether all that apply will do is to undo what happened behind git's back."""
+        return all(
+            {change.cause, *(field.cause for field in change.fields)} == {Cause.DRIFT}
+            for change in self.effective
+        )
+
     def summary(self) -> dict[str, int]:
         """Return the counts of the JSON form."""
         counts = {action.value: self.count(action) for action in Action}
@@ -181,4 +194,5 @@ def _field_to_json(change: FieldChange) -> dict[str, Any]:
         "cause": change.cause.value,
         "source": None if change.source is None else str(change.source),
         **({"held": change.held} if change.held else {}),
+        **({"first_seen": change.first_seen.isoformat()} if change.first_seen else {}),
     }

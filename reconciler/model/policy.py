@@ -37,6 +37,13 @@ class Prune(_Frozen):
     )
 
 
+class VaultPlace(_Frozen):
+    """An entry of a KV store of HashiCorp Vault, version 2."""
+
+    mount: str = Field("secret", min_length=1, description="Where the store is mounted.")
+    path: str = Field(min_length=1, description="Of the entry; each of its keys is a secret.")
+
+
 class SecretSource(_Frozen):
     """One provider of secrets: exactly one of its fields is given."""
 
@@ -44,6 +51,10 @@ class SecretSource(_Frozen):
         None, description="Prefix of environment variables, for example RECONCILER_SECRET_."
     )
     dir: str | None = Field(None, description="Directory outside the tree, one file a secret.")
+    age: str | None = Field(
+        None, description="File of the tree that age encrypted: YAML, names and texts."
+    )
+    vault: VaultPlace | None = Field(None, description="An entry of HashiCorp Vault's KV v2.")
 
 
 class Target(_Frozen):

@@ -147,3 +147,27 @@ def contains_secret(value: Value) -> bool:
     if isinstance(value, Mapping):
         return any(contains_secret(inner) for inner in value.values())
     return isinstance(value, list | tuple) and any(contains_secret(inner) for inner in value)
+
+
+def revealed(value: Value) -> Value:
+    """Return a tree with its secrets in the open, for a check that keeps nothing."""
+    if isinstance(value, Secret):
+        return revealed(value.reveal())
+    if isinstance(value, Mapping):
+        return {key: revealed(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [revealed(inner) for inner in value]
+    return value
+
+
+def rewrap(original: Value, plain: Value) -> Value:
+    """Make secret again, in a normalised copy of a tree, what was secret in the original."""
+    if isinstance(original, Secret):
+        return Secret(plain, *original.names)
+    if not contains_secret(original):
+        return plain
+    if isinstance(original, Mapping) and isinstance(plain, Mapping):
+        return {key: rewrap(original.get(key), inner) for key, inner in plain.items()}
+    if isinstance(original, list) and isinstance(plain, list) and len(original) == len(plain):
+        return [rewrap(old, new) for old, new in zip(original, plain, strict=True)]
+    return Secret(plain)

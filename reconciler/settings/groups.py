@@ -3,13 +3,17 @@
 import re
 import socket
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from reconciler.settings.base import Group, names, state_home
+from reconciler.settings.secrets import SecretSettings
+from reconciler.settings.serving import SourceSettings, WebSettings
+from reconciler.settings.telling import ForgeSettings, NotifySettings
 
 PROTECTED_HEADERS = frozenset(
     {"user-agent", "prefect-csrf-token", "prefect-csrf-client", "content-length", "content-type"}
@@ -21,81 +25,39 @@ _HEADER_VALUE = re.compile(r"|[!-~]([\t -~]*[!-~])?")
 """Names and values of HTTP headers (RFC 9110, 5.6.2 and 5.5), ASCII alone."""
 
 
-class Group(BaseSettings):
-    """Settings that belong together."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="ignore",
-        env_ignore_empty=True,
-        hide_input_in_errors=True,
-        populate_by_name=True,
-        validate_default=True,
-    )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
-        init_settings: PydanticBaseSettingsSource,
-        *_: PydanticBaseSettingsSource,
-        **__: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take arguments only: the environment comes in by `load`, never behind our back."""
-        return (init_settings,)
-
-
-def _names(*names: str) -> AliasChoices:
-    return AliasChoices(*names)
-
-
-def state_home(variables: Mapping[str, str]) -> Path:
-    """Return the folder for state, by the XDG rules."""
-    home = variables.get("XDG_STATE_HOME") or f"{variables.get('HOME') or '~'}/.local/state"
-    return Path(home).expanduser() / "reconciler"
-
-
-def variables_of(group: type[Group], field: str) -> tuple[str, ...]:
-    """Return the variables that a setting is read from, the winning one first."""
-    alias = group.model_fields[field].validation_alias
-    if isinstance(alias, AliasChoices):
-        return tuple(str(choice) for choice in alias.choices)
-    return (f"{group.model_config.get('env_prefix', '')}{field}".upper(),)
-
-
 class ConnectionSettings(Group):
     """How to reach the Prefect API."""
 
     api_url: str | None = Field(
         None,
-        validation_alias=_names("RECONCILER_API_URL", "PREFECT_API_URL"),
+        validation_alias=names("RECONCILER_API_URL", "PREFECT_API_URL"),
         description="Address of the Prefect API, for example http://127.0.0.1:4200/api.",
     )
     api_key: SecretStr | None = Field(
         None,
-        validation_alias=_names("RECONCILER_API_KEY", "PREFECT_API_KEY"),
+        validation_alias=names("RECONCILER_API_KEY", "PREFECT_API_KEY"),
         description="API key, sent as a bearer token (Prefect Cloud).",
     )
     auth_string: SecretStr | None = Field(
         None,
-        validation_alias=_names("RECONCILER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"),
+        validation_alias=names("RECONCILER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"),
         description="user:password for basic authentication; wins over the API key.",
     )
     custom_headers: dict[str, SecretStr] = Field(
         {},
-        validation_alias=_names("RECONCILER_API_HEADERS", "PREFECT_CLIENT_CUSTOM_HEADERS"),
+        validation_alias=names("RECONCILER_API_HEADERS", "PREFECT_CLIENT_CUSTOM_HEADERS"),
         description="More headers for each request to the API, as a JSON object.",
     )
     tls_insecure: bool = Field(
         default=False,
-        validation_alias=_names(
+        validation_alias=names(
             "RECONCILER_API_TLS_INSECURE", "PREFECT_API_TLS_INSECURE_SKIP_VERIFY"
         ),
         description="Do not check the server's certificate.",
     )
     ca_file: Path | None = Field(
         None,
-        validation_alias=_names(
+        validation_alias=names(
             "RECONCILER_API_CA_FILE", "PREFECT_API_SSL_CERT_FILE", "SSL_CERT_FILE"
         ),
         description="File with the certificate authorities to trust, in PEM form.",
@@ -103,18 +65,18 @@ class ConnectionSettings(Group):
     timeout_seconds: float = Field(
         60.0,
         gt=0,
-        validation_alias=_names("RECONCILER_API_TIMEOUT_SECONDS", "PREFECT_API_REQUEST_TIMEOUT"),
+        validation_alias=names("RECONCILER_API_TIMEOUT_SECONDS", "PREFECT_API_REQUEST_TIMEOUT"),
         description="How long one attempt of a request may take.",
     )
     deadline_seconds: float = Field(
         120.0,
         gt=0,
-        validation_alias=_names("RECONCILER_API_DEADLINE_SECONDS"),
+        validation_alias=names("RECONCILER_API_DEADLINE_SECONDS"),
         description="How long a request is repeated before it counts as failed.",
     )
     csrf: bool = Field(
         default=True,
-        validation_alias=_names("RECONCILER_API_CSRF", "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"),
+        validation_alias=names("RECONCILER_API_CSRF", "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"),
         description="Answer the server's demand for a CSRF token.",
     )
 
@@ -209,49 +171,49 @@ class PlatformSettings(Group):
 
     docker_host: str | None = Field(
         None,
-        validation_alias=_names("RECONCILER_DOCKER_HOST", "DOCKER_HOST"),
+        validation_alias=names("RECONCILER_DOCKER_HOST", "DOCKER_HOST"),
         description="Address of the Docker engine, for example unix:///var/run/docker.sock.",
     )
     docker_cert_path: Path | None = Field(
         None,
-        validation_alias=_names("RECONCILER_DOCKER_CERT_PATH", "DOCKER_CERT_PATH"),
+        validation_alias=names("RECONCILER_DOCKER_CERT_PATH", "DOCKER_CERT_PATH"),
         description="Folder with ca.pem, cert.pem and key.pem for a Docker engine behind TLS.",
     )
     kubeconfig: str | None = Field(
         None,
-        validation_alias=_names("RECONCILER_KUBECONFIG", "KUBECONFIG"),
+        validation_alias=names("RECONCILER_KUBECONFIG", "KUBECONFIG"),
         description="Kubeconfig for blocks without cluster_config, outside of a cluster.",
     )
     kubernetes_cluster_uid: str | None = Field(
         None,
-        validation_alias=_names(
+        validation_alias=names(
             "RECONCILER_KUBERNETES_CLUSTER_UID", "PREFECT_KUBERNETES_CLUSTER_UID"
         ),
         description="Identity of the cluster, where its kube-system namespace can't be read.",
     )
     cloud_run_endpoint: str | None = Field(
         None,
-        validation_alias=_names("RECONCILER_CLOUD_RUN_ENDPOINT"),
+        validation_alias=names("RECONCILER_CLOUD_RUN_ENDPOINT"),
         description="Address of the Cloud Run API, for private endpoints.",
     )
     cloud_logging_endpoint: str | None = Field(
         None,
-        validation_alias=_names("RECONCILER_CLOUD_LOGGING_ENDPOINT"),
+        validation_alias=names("RECONCILER_CLOUD_LOGGING_ENDPOINT"),
         description="Address of the Cloud Logging API, for private endpoints.",
     )
     azure_authority: str | None = Field(
         None,
-        validation_alias=_names("RECONCILER_AZURE_AUTHORITY", "AZURE_AUTHORITY_HOST"),
+        validation_alias=names("RECONCILER_AZURE_AUTHORITY", "AZURE_AUTHORITY_HOST"),
         description="Address that issues Azure tokens, for sovereign clouds.",
     )
     azure_endpoint: str | None = Field(
         None,
-        validation_alias=_names("RECONCILER_AZURE_ENDPOINT"),
+        validation_alias=names("RECONCILER_AZURE_ENDPOINT"),
         description="Address of Azure's resource manager, for sovereign clouds.",
     )
     ca_file: Path | None = Field(
         None,
-        validation_alias=_names("RECONCILER_PLATFORM_CA_FILE"),
+        validation_alias=names("RECONCILER_PLATFORM_CA_FILE"),
         description="File with the certificate authorities to trust at the platforms, in PEM form.",
     )
 
@@ -265,6 +227,12 @@ class ServiceSettings(Group):
         default_factory=lambda: state_home({}),
         description="Folder for caches, checkouts and logs.",
     )
+    lease_seconds: float = Field(
+        120.0,
+        ge=5,
+        description="After how long without a sign of life a writer counts as dead; the Prefect"
+        " server must never stand still for two thirds of it.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least important messages to log."
     )
@@ -274,7 +242,7 @@ class ServiceSettings(Group):
 
     no_color: bool = Field(
         default=False,
-        validation_alias=_names("NO_COLOR"),
+        validation_alias=names("NO_COLOR"),
         description="No colours in any output; any value counts (no-color.org).",
     )
 
@@ -295,4 +263,9 @@ class Settings(Group):
     connection: ConnectionSettings = Field(default_factory=ConnectionSettings)
     agent: AgentSettings = Field(default_factory=AgentSettings)
     platforms: PlatformSettings = Field(default_factory=PlatformSettings)
+    source: SourceSettings = Field(default_factory=SourceSettings)
+    web: WebSettings = Field(default_factory=WebSettings)
+    forge: ForgeSettings = Field(default_factory=ForgeSettings)
+    notify: NotifySettings = Field(default_factory=NotifySettings)
+    secrets: SecretSettings = Field(default_factory=SecretSettings)
     service: ServiceSettings = Field(default_factory=ServiceSettings)

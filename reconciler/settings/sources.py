@@ -11,16 +11,17 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from reconciler.errors import UsageError
+from reconciler.settings.base import Group, state_home, variables_of
 from reconciler.settings.groups import (
     AgentSettings,
     ConnectionSettings,
-    Group,
     PlatformSettings,
     ServiceSettings,
     Settings,
-    state_home,
-    variables_of,
 )
+from reconciler.settings.secrets import SecretSettings
+from reconciler.settings.serving import SourceSettings, WebSettings
+from reconciler.settings.telling import ForgeSettings, NotifySettings
 
 
 def process_environment() -> dict[str, str]:
@@ -43,6 +44,11 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         connection=_read(ConnectionSettings, _with_profile(variables)),
         agent=_read(AgentSettings, variables, state_dir=service.state_dir / "agent"),
         platforms=_read(PlatformSettings, variables),
+        source=_read(SourceSettings, variables),
+        web=_read(WebSettings, variables),
+        forge=_read(ForgeSettings, variables),
+        notify=_read(NotifySettings, variables),
+        secrets=_read(SecretSettings, variables),
         service=service,
     )
 
@@ -116,6 +122,11 @@ _GROUPS: tuple[type[Group], ...] = (
     ConnectionSettings,
     AgentSettings,
     PlatformSettings,
+    SourceSettings,
+    WebSettings,
+    ForgeSettings,
+    NotifySettings,
+    SecretSettings,
     ServiceSettings,
 )
 

@@ -21,3 +21,15 @@ class Source(Protocol):
             SourceUnavailable: the remote does not answer; this passes by itself.
         """
         ...
+
+
+class RememberingSource(Source, Protocol):
+    """A source that still has what it gave last when the place itself does not answer."""
+
+    async def last_good(self) -> Snapshot | None:
+        """Return the last tree that was fetched, by an earlier process too.
+
+        Raises:
+            SourceError: it can't be read.
+        """
+        ...

@@ -42,7 +42,8 @@ class Checkouts:
     A checkout is written under a name of its own and renamed when it is complete, so that a
     folder with a digest's name is always whole. Whatever a crash left is swept by the next write.
     What one process has handed out no other one removes: a lock on the folder itself says so, and
-    the kernel lifts it when the process ends.
+    the kernel lifts it when the process ends. Flow runs hold one too (`LaunchSpec.code`), for as
+    long as they run: they may outlive the process that launched them.
     """
 
     def __init__(self, state_dir: Path) -> None:

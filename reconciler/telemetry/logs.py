@@ -11,7 +11,15 @@ from reconciler.telemetry.redaction import redact_event
 
 Format = Literal["auto", "console", "json"]
 
-_TALKATIVE = ("asyncio", "git", "httpcore", "httpx", "uvicorn.access", "watchfiles")
+_TALKATIVE = (
+    "asyncio",
+    "git",
+    "httpcore",
+    "httpx",
+    "uvicorn.access",
+    "uvicorn.error",
+    "watchfiles",
+)
 """Libraries that log each step; only their warnings are shown."""
 
 

@@ -42,8 +42,7 @@ class Metrics:
         )
         self._resources = Gauge(
             "reconciler_resources",
-            "Declared and owned resources by state: unchanged, create, update, delete, adopt,"
-            " blocked.",
+            "Declared and owned resources by state: in_sync, drifted, out_of_sync, failed, held.",
             ["state"],
             registry=registry,
         )

@@ -96,6 +96,10 @@ class Platform(Protocol):
         """End the run's infrastructure behind everybody's back."""
         ...
 
+    def at_work(self) -> list[str]:
+        """Name what still executes something at this moment."""
+        ...
+
     def leftovers(self) -> list[str]:
         """Name what launches left on the platform (what a setting of the block keeps excepted)."""
         ...

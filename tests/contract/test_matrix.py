@@ -92,8 +92,9 @@ def test_cancelled_while_running(bench_on_both):
     bench.running(run)
     bench.cancel(run)
     assert bench.ended(run)["type"] == "CANCELLED", bench.story()
-    assert bench.platform.leftovers() == [], "gone before the state says so"
+    assert bench.platform.at_work() == [], "stopped before the state says so"
     bench.executed_once(run)
+    bench.nothing_left()
 
 
 KILLS = {
@@ -128,8 +129,9 @@ def test_the_agent_is_killed_while_running(bench):
     again.wait_for("attached", seconds=LONG)
     bench.cancel(run)
     assert bench.ended(run)["type"] == "CANCELLED", bench.story()
-    assert bench.platform.leftovers() == []
+    assert bench.platform.at_work() == []
     bench.executed_once(run)
+    bench.nothing_left()
 
 
 def test_two_agents_race(bench):

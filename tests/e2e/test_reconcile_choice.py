@@ -130,3 +130,19 @@ def test_an_environment_has_variables_patches_and_an_inventory_of_its_own(site):
     wrong = site.run("plan", "--env", "dve")
     assert wrong.code == 1
     assert "dev" in wrong.stderr.split("dve", 1)[1]
+
+
+def test_several_environments_are_planned_in_one_go(site):
+    site.policy(
+        environments={"a": {"vars": {"x": "1"}}, "b": {"vars": {"x": "2"}}}, vars={"x": "0"}
+    )
+    site.write("blocks.yaml", process(env={"X": "${{ vars.x }}"}))
+    plans = site.run("plan", "--env", "a", "--env", "b", "--env", "a", "--format", "json").json()
+    assert [plan["environment"] for plan in plans] == ["a", "b"]
+    values = [plan["changes"][0]["fields"][0]["after"] for plan in plans]
+    assert values == ["1", "2"]
+    text = site.run("plan", "--env", "a", "--env", "b").stdout
+    assert "(a) on" in text
+    assert "(b) on" in text
+    saved = site.run("plan", "--env", "a", "--env", "b", "--out", "plan.json")
+    assert saved.code == 64

@@ -191,3 +191,22 @@ def test_a_field_healed_three_times_is_left_alone_until_git_changes_it(shop):
     shop.write("nightly.yaml", deployment(schedules=SCHEDULES, tags=["a"], description="new"))
     assert shop.apply()["converged"]
     assert shop.deployment("nightly")["description"] == "new"
+
+
+def test_drift_tells_when_it_was_first_seen_in_each_format(shop):
+    shop.policy(drift="report")
+    shop.apply()
+    shop.patch_deployment("nightly", description="theirs")
+    first = _first_seen(shop)
+    assert _first_seen(shop) == first  # kept in mind between runs
+    for form in ("text", "markdown", "html"):
+        assert "first seen 20" in shop.run("drift", "--format", form).stdout
+    shop.patch_deployment("nightly", description="mine")
+    assert shop.drift()["changes"] == []
+    shop.patch_deployment("nightly", description="theirs")
+    assert _first_seen(shop) > first
+
+
+def _first_seen(shop):
+    (only,) = shop.drift()["changes"]
+    return only["fields"][0]["first_seen"]

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.model.keys import Key
 from reconciler.model.plan import Action, Cause
-from tests.integration.reconciling import died, repository
+from tests.integration.reconciling import died, release, repository
 from tests.testbed import seed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.prefect]
@@ -223,10 +223,3 @@ async def test_killed_at_any_call_the_next_apply_converges(server, tmp_path, bef
             assert found == {e.id for e in entries.values() if e.key.kind == "deployment"}
             repo.remove(f"inline{number}.yaml")
         assert deaths > 4
-
-
-def release(client):
-    """Take away the dead holder's lease, rather than wait for its end."""
-    body = {"block_types": {"slug": {"any_": ["reconciler-lease"]}}}
-    for record in seed.listing(client, "block_documents", **body):
-        seed.request(client, "DELETE", f"/block_documents/{record['id']}")

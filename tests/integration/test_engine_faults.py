@@ -89,8 +89,9 @@ async def test_two_applies_at_once_lose_nothing_and_write_nothing_twice(server, 
             group.start_soon(run, one)
             group.start_soon(run, two)
         assert all(report.converged for report in reports)
-        creates = [w for repo in (one, two) for w in repo.api.writes() if w == "POST /deployments/"]
-        assert len(creates) == 4
+        # A busy server refuses some (503, 500), which are looked up and sent again: these don't count.
+        made = [call for repo in (one, two) for call in repo.api.answered]
+        assert made.count("POST /deployments/") <= 4
         await holds(one, server, 4)
 
 

@@ -187,6 +187,18 @@ async def test_success_and_failure_are_told_with_code_and_last_lines(bench):
     assert ended.exit_code == 0
 
 
+async def test_what_a_node_says_in_place_of_a_log_is_not_taken_for_one(bench):
+    handle = await bench.launch()
+    bench.cluster.logs[f"{name()}-pod"] = ["2026-01-01T00:00:00Z the true end"]
+    bench.cluster.unlinked = 2
+    ended = await bench.end_of(handle, lambda: bench.cluster.ends(name(), 3))
+    assert ended.last_lines == ("the true end",)
+    handle = await bench.launch(2)
+    bench.cluster.unlinked = 100
+    ended = await bench.end_of(handle, lambda: bench.cluster.ends(name(2), 3))
+    assert ended.last_lines == ()
+
+
 async def test_an_end_before_anybody_watched_is_told(bench):
     handle = await bench.launch()
     bench.cluster.ends(name(), 4)

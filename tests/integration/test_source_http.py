@@ -5,7 +5,7 @@ import pytest
 from reconciler.errors import SourceError, SourceUnavailable
 from reconciler.model.values import Secret
 from reconciler.source.directory import DirectorySource
-from reconciler.source.git import GitSource, HttpBasic, HttpBearer
+from reconciler.source.git import GitSource, HttpBasic, HttpBasicFile, HttpBearer
 from tests.testbed.git import Repository
 from tests.testbed.git_http import GitHttpServer
 
@@ -75,6 +75,22 @@ async def test_bearer_token_is_accepted(tmp_path, work):
         auth = HttpBearer(Secret("t0ken"))
         source = GitSource(server.url("repo.git"), mirror_dir=tmp_path / "mirrors", auth=auth)
         assert (await source.fetch()).revision == work.head()
+
+
+async def test_a_password_that_others_renew_is_read_anew(source_of, work, tmp_path):
+    file = tmp_path / "password"
+    file.write_text("expired\n")
+    source = source_of(HttpBasicFile("bob", file))
+    with pytest.raises(SourceError, match="refuses the credentials"):
+        await source.fetch()
+    file.write_text(f"{PASSWORD}\n")
+    assert (await source.fetch()).revision == work.head()
+    for broken in ("", None):
+        file.unlink()
+        if broken is not None:
+            file.write_text(broken)
+        with pytest.raises(SourceError, match="git password file"):
+            await source.fetch()
 
 
 async def test_credentials_of_the_url_are_used_and_never_shown_nor_stored(server, work, tmp_path):

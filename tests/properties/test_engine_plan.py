@@ -8,7 +8,8 @@ import anyio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.engine import cause, diff, paths
+from reconciler.engine import cause, diff
+from reconciler.model import paths
 from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.keys import Key
 from reconciler.model.plan import Action

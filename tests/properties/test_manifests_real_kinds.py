@@ -57,7 +57,7 @@ WORDS = [
     "catchup",
     "work_pool",
     "pull",
-    "triggers",
+    *("triggers", "posture", "expect", "within", "require", "job_variables", "schedule_after"),
     "manifest_path",
     "timestamp",
 ]
@@ -92,8 +92,20 @@ built = fields.map(lambda some: {**named, "manifest_path": None, "timestamp": "x
 projects = fields.map(lambda some: {"prefect-version": "3.8.8", "deployments": [{**named, **some}]})
 
 
+automations = fields.map(
+    lambda some: {"name": "n", "trigger": {}, "actions": [some], **some, "kind": "Automation"}
+)
+
+schemas = st.dictionaries(
+    st.sampled_from(["properties", "required", "definitions", "secret_fields", "title"]), trees
+)
+types = schemas.map(
+    lambda some: {"kind": "BlockType", "slug": "s", "name": "S", "block_schema": some}
+)
+
+
 @settings(max_examples=100)
-@given(document=blocks | deployments | built | projects)
+@given(document=blocks | deployments | built | projects | automations | types)
 def test_no_document_breaks_a_kind_and_no_problem_shows_a_secret(document):
     text = yaml.safe_dump(document, allow_unicode=True)
     problems = problems_of(tree({"reconciler.yaml": POLICY, "a.yaml": text}))

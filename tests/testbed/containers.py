@@ -77,7 +77,7 @@ class Work:
         ended()
 
 
-def containers(engine: Dockerd, run_id: str | None = None) -> list[str]:
-    """List the containers of a flow run, or of all."""
+def containers(engine: Dockerd, run_id: str | None = None, *, ended: bool = True) -> list[str]:
+    """List the containers of a flow run, or of all; those that ended unless `ended` is false."""
     label = LABEL if run_id is None else f"{LABEL}={run_id}"
-    return engine.docker("ps", "-aq", "--filter", f"label={label}").split()
+    return engine.docker("ps", "-aq" if ended else "-q", "--filter", f"label={label}").split()

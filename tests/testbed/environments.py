@@ -85,5 +85,5 @@ def _finished(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 if __name__ == "__main__":
-    for each in ("prefect2", "prefect3", "moto"):
+    for each in ("prefect2", "prefect2-collections", "prefect3", "moto"):
         environment(each)

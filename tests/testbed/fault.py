@@ -17,10 +17,11 @@ import re
 import signal
 import ssl
 import threading
+import time
 import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -99,6 +100,7 @@ class Seen:
         body: of the request.
         status: of the server's own answer; None if it was never asked or did not answer.
         fault: what the client got instead of it, None if it got the answer.
+        at: when it came, in seconds by the machine's clock that never goes back.
     """
 
     number: int
@@ -107,6 +109,7 @@ class Seen:
     body: bytes = b""
     status: int | None = None
     fault: Fault | None = None
+    at: float = field(default_factory=time.monotonic)
 
     @property
     def is_write(self) -> bool:

@@ -12,7 +12,7 @@ from tests.testbed.dockerd import Dockerd, shared
 from tests.testbed.fault import FaultProxy
 from tests.testbed.prefect import LABELS, PrefectServer
 
-USES_SERVER = {"server", "prefect2", "prefect3", "fresh_server", "proxied"}
+USES_SERVER = {"server", "prefect2", "prefect3", "fresh_server", "proxied", "automating"}
 StartServer = Callable[..., PrefectServer]
 
 
@@ -48,6 +48,26 @@ def prefect3(request: pytest.FixtureRequest) -> PrefectServer:
     return _clean(request, 3)
 
 
+@pytest.fixture(scope="session")
+def prefect2_automations_server() -> Iterator[PrefectServer]:
+    """Prefect 2.20.26 with its automations turned on, shared like `prefect2_server`."""
+    env = {
+        "PREFECT_EXPERIMENTAL_EVENTS": "true",
+        "PREFECT_API_SERVICES_TRIGGERS_ENABLED": "true",
+        "PREFECT_API_SERVICES_EVENT_PERSISTER_ENABLED": "true",
+    }
+    with PrefectServer(2, env=env) as running:
+        yield running
+
+
+@pytest.fixture(params=list(LABELS))
+def automating(request: pytest.FixtureRequest) -> PrefectServer:
+    """A clean server that has automations; the test runs once on each version."""
+    if request.param == "3.x":
+        return _clean(request, 3)
+    return _clean(request, 2, "prefect2_automations_server")
+
+
 @pytest.fixture
 def fresh_server() -> Iterator[StartServer]:
     """Start servers of the test's own: `fresh_server(3, auth_string="a:b", csrf=True, env={…})`.
@@ -80,8 +100,8 @@ def dockerd() -> Iterator[Dockerd]:
         yield engine
 
 
-def _clean(request: pytest.FixtureRequest, major: int) -> PrefectServer:
-    running: PrefectServer = request.getfixturevalue(f"prefect{major}_server")
+def _clean(request: pytest.FixtureRequest, major: int, name: str | None = None) -> PrefectServer:
+    running: PrefectServer = request.getfixturevalue(name or f"prefect{major}_server")
     if not running.running:
         running.restart()  # an earlier test killed it
     running.reset()

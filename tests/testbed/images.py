@@ -2,6 +2,7 @@
 
     images.pybase(engine)            # imports images.PYBASE
     images.prefect(engine, 3)        # imports Prefect 3.8.8, also under its default image's name
+    images.building(engine)          # imports what our Dockerfile is built on
 
 They are made once from Debian's and Python's packages and kept as tar files in the cache folder.
 """
@@ -15,9 +16,10 @@ from pathlib import Path
 
 from tests.testbed.dockerd import Dockerd
 from tests.testbed.environments import ROOT, cache_folder, environment, locked, uv_command
-from tests.testbed.packages import download
+from tests.testbed.packages import download, install, program
 
 PYBASE = "pybase:3.11"
+BUILDING = "building:bookworm"
 PREFECT = {
     2: "prefecthq/prefect:2.20.26-python3.11",
     3: "prefecthq/prefect:3.8.8-python3.11",
@@ -32,6 +34,7 @@ libsqlite3-0 libreadline8 libuuid1 libncursesw6 libdb5.3 libcrypt1 libnsl2 libti
 libgssapi-krb5-2 libkrb5-3 libk5crypto3 libcom-err2 libkrb5support0 libkeyutils1 media-types tzdata
 ca-certificates netbase
 """
+_TOOLS = "python3,python3-venv,git,openssh-client,tini,ca-certificates"
 _FORMAT = "1"  # change it when what is made below changes
 
 
@@ -45,6 +48,35 @@ def prefect(engine: Dockerd, major: int) -> str:
     """Give an engine the image with Prefect 2.20.26 or 3.8.8; return its name."""
     _load(engine, prefect_tar(major), PREFECT[major])
     return PREFECT[major]
+
+
+def building(engine: Dockerd) -> str:
+    """Give an engine a base for our Dockerfile, which then needs no network; return its name.
+
+    It is a whole small Debian with git, ssh and tini, and the Python packages that the Dockerfile
+    installs, where its pip looks for them.
+    """
+    _load(engine, _building_tar(), BUILDING)
+    return BUILDING
+
+
+def _building_tar() -> Path:
+    wanted = [ROOT / "requirements" / f"{name}.txt" for name in ("build", "base")]
+
+    def make(root: Path) -> None:
+        install("debootstrap", "debootstrap")
+        bootstrap = ["debootstrap", "--variant=minbase", f"--include={_TOOLS}", "bookworm"]
+        _run([program(bootstrap[0]), *bootstrap[1:], str(root)])
+        shutil.rmtree(root / "var/cache/apt", ignore_errors=True)
+        wheels = root / "wheels"
+        pip = [sys.executable, "-m", "pip", "download", "--no-input", "--quiet", "--no-deps"]
+        for file in wanted:
+            _run([*pip, "--require-hashes", "-r", str(file), "-d", str(wheels)])
+        where = "find" + "-links"  # put together: no file of ours may name a place of packages
+        (root / "etc/pip.conf").write_text(f"[global]\nno-index = true\n{where} = /wheels\n")
+
+    with locked("image-building"):
+        return _kept("building", _TOOLS + "".join(file.read_text() for file in wanted), make)
 
 
 def pybase_tar() -> Path:
@@ -145,7 +177,7 @@ def _site_of(python: Path) -> str:
 def _load(engine: Dockerd, tar: Path, name: str) -> None:
     if engine.has_image(name):
         return
-    path = "ENV PATH=/usr/local/bin:/usr/bin:/bin"
+    path = "ENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
     changes = [path, 'CMD ["/bin/sh"]', "ENV HOME=/root", "ENV TZ=UTC"]
     options = [word for change in changes for word in ("--change", change)]
     engine.docker("import", *options, str(tar), name)

@@ -103,9 +103,15 @@ class PrefectServer:
         return {"PREFECT_API_URL": self.url, **auth}
 
     def client(self) -> httpx.Client:
-        """Return a plain client whose paths count from the API root (`/flows/filter`)."""
+        """Return a plain client whose paths count from the API root (`/flows/filter`).
+
+        It keeps no connection: a busy server may close an idle one under a request.
+        """
         auth = tuple(self.auth_string.split(":", 1)) if self.auth_string else None
-        return httpx.Client(base_url=self.url, auth=auth, timeout=30, trust_env=False)
+        limits = httpx.Limits(max_keepalive_connections=0)
+        return httpx.Client(
+            base_url=self.url, auth=auth, timeout=30, trust_env=False, limits=limits
+        )
 
     def start(self) -> "PrefectServer":
         """Start and wait until it answers.

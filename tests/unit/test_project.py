@@ -27,6 +27,11 @@ GROUPS = (
     settings.AgentSettings,
     settings.PlatformSettings,
     settings.ServiceSettings,
+    settings.SourceSettings,
+    settings.WebSettings,
+    settings.ForgeSettings,
+    settings.NotifySettings,
+    settings.SecretSettings,
 )
 
 
@@ -139,6 +144,8 @@ def test_the_wheel_has_types_the_version_and_nothing_but_the_package(tmp_path):
 
     assert wheel.name.startswith(f"prefect_reconciler-{reconciler.__version__}-")
     assert "reconciler/py.typed" in names
+    assert "reconciler/web/templates/base.html" in names
+    assert "reconciler/web/static/style.css" in names
     assert {name.split("/")[0] for name in names} == {
         "reconciler",
         f"prefect_reconciler-{reconciler.__version__}.dist-info",

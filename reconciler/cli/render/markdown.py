@@ -5,15 +5,20 @@ is cut, with counts.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from reconciler.cli.render import words
 from reconciler.model.plan import Change, Plan
+from reconciler.model.problems import Problem, Severity
 from reconciler.model.report import Outcome, Report
 
 LIMIT = 60_000
 MARKER = "<!-- reconciler -->"
+_FAILED = "<!-- failed -->"
 _TICKS = re.compile("`+")
+_BOLD = re.compile(r"\*\*(.+)\*\*")
+_MOST_PROBLEMS = 100
 
 
 def write(subject: Plan | Report) -> str:
@@ -24,6 +29,45 @@ def write(subject: Plan | Report) -> str:
     head += [f"> ⚠️ {_text(notice)}" for notice in plan.notices]
     sections = ["\n".join(_section(change, outcomes.get(change.key))) for change in plan.changes]
     return _fit("\n".join(head), sections, plan)
+
+
+def problems(found: Sequence[Problem]) -> str:
+    """Write the problems of manifests, from which no plan can be made."""
+    errors = sum(one.severity is Severity.ERROR for one in found)
+    head = f"{words.counted(errors, 'problem')}: nothing of this revision would be applied"
+    lines = [MARKER, _FAILED, "### Reconciler: no plan", "", f"**{head}**", ""]
+    for one in found[:_MOST_PROBLEMS]:
+        hint = f" ({_text(one.hint)})" if one.hint else ""
+        lines.append(f"- {_code(str(one.place))} {_text(one.message)}{hint}")
+    if len(found) > _MOST_PROBLEMS:
+        lines.append(f"- … and {len(found) - _MOST_PROBLEMS} more: run `reconciler validate`")
+    return words.harmless("\n".join([*lines, ""]))[:LIMIT]
+
+
+def nothing(link: str | None) -> str:
+    """Write that there is no plan, and where to read why."""
+    log = "the job's log" if link is None else f"[the job's log]({link})"
+    return f"### Reconciler: no plan\n\n**No plan could be made.** Why is in {log}.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Gist:
+    """What a plan that was written says in a sentence.
+
+    Attributes:
+        failed: there is no plan.
+        text: the sentence.
+    """
+
+    failed: bool
+    text: str
+
+
+def gist(written: str) -> Gist:
+    """Read the gist of what `write` or `problems` wrote."""
+    found = next(filter(None, map(_BOLD.fullmatch, written.splitlines())), None)
+    text = "" if found is None else found[1]
+    return Gist(_FAILED in written.splitlines()[:3], text or "see the comment")
 
 
 def _sum(subject: Plan | Report) -> str:

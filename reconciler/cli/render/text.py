@@ -63,7 +63,12 @@ def _field(change: Change, field: FieldChange) -> str:
     if change.action is Action.CREATE:
         return f"    {path}: [green]{after}[/]  [dim]{escape(place)}[/]"
     before = escape(words.value(field.before))
-    notes = [field.cause.value, place, f"stays: {field.held}" if field.held else ""]
+    notes = [
+        field.cause.value,
+        place,
+        words.since(field)[2:],
+        f"stays: {field.held}" if field.held else "",
+    ]
     note = escape(", ".join(note for note in notes if note))
     return f"    {path}: [red]{before}[/] → [green]{after}[/]  [dim]{note}[/]"
 

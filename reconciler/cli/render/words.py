@@ -133,4 +133,9 @@ def field_note(field: FieldChange) -> str:
     """Say cause and place of a field's difference."""
     place = f", {field.source}" if field.source else ""
     held = f"; stays: {field.held}" if field.held else ""
-    return f"{field.cause.value}{place}{held}"
+    return f"{field.cause.value}{place}{since(field)}{held}"
+
+
+def since(field: FieldChange) -> str:
+    """Say when a drift was first seen, where that is known."""
+    return f", first seen {field.first_seen:%Y-%m-%d %H:%M} UTC" if field.first_seen else ""

@@ -1,6 +1,7 @@
 """Launches flow runs as local processes."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -95,8 +96,9 @@ class ProcessLauncher:
             folder = None if settings.working_dir else self._new_folder(spec.flow_run_id)
             try:
                 where = str(folder or settings.working_dir)
-                child = self._spawn(command, self._environment(spec), where, log)
-            except NotLaunchable:
+                with _held(spec.code) as locks:
+                    child = self._spawn(command, self._environment(spec), where, log, locks)
+            except (NotLaunchable, NotStarted):
                 _remove(folder)
                 raise
         pid = child.process.pid
@@ -250,7 +252,12 @@ class ProcessLauncher:
         return Path(tempfile.mkdtemp(prefix=f"{run_id}-", dir=parent))
 
     def _spawn(
-        self, command: tuple[str, ...], env: Mapping[str, str], where: str, log: BinaryIO
+        self,
+        command: tuple[str, ...],
+        env: Mapping[str, str],
+        where: str,
+        log: BinaryIO,
+        locks: tuple[int, ...],
     ) -> _Child:
         if not _is_folder(where):
             raise NotLaunchable(f"working_dir {where} is no folder on this machine")
@@ -266,6 +273,7 @@ class ProcessLauncher:
                 cwd=where,
                 env=env,
                 start_new_session=True,
+                pass_fds=locks,
             )
         except (OSError, ValueError) as error:
             os.close(gate)
@@ -280,6 +288,29 @@ class ProcessLauncher:
             if birth(record.pid) != record.birth:
                 _remove(record.folder)
                 self._records.remove(record.token)
+
+
+@contextlib.contextmanager
+def _held(code: Path | None) -> Iterator[tuple[int, ...]]:
+    """Lock the folder with the flow's code; who inherits the descriptors keeps it locked.
+
+    Raises:
+        NotStarted: it is gone, or about to go.
+    """
+    if code is None:
+        yield ()
+        return
+    try:
+        descriptor = os.open(code, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise NotStarted(f"the flow code in {code} can't be read: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield (descriptor,)
+    except BlockingIOError:
+        raise NotStarted(f"the flow code in {code} is being removed") from None
+    finally:
+        os.close(descriptor)
 
 
 def _handle(record: Record) -> Handle:

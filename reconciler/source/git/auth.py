@@ -2,10 +2,12 @@
 
 import shlex
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from reconciler.errors import SourceError
 from reconciler.model.values import Secret
+from reconciler.source.git.sharing import SharedConnections, quoted
 
 _SSH = (
     "ssh",
@@ -29,6 +31,31 @@ class HttpBasic:
         return f"Authorization: Basic {b64encode(pair.encode()).decode()}"
 
 
+@dataclass(frozen=True, slots=True)
+class HttpBasicFile:
+    """User name, and a file with the password that others renew, as the tokens of apps."""
+
+    username: str
+    file: Path
+
+    def header(self) -> str:
+        """Return the `Authorization` header. Secret.
+
+        Raises:
+            SourceError: the file can't be read, or is empty.
+        """
+        try:
+            password = self.file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise SourceError(
+                f"the git password file {self.file} can't be read: {reason}"
+            ) from None
+        if not password:
+            raise SourceError(f"the git password file {self.file} is empty")
+        return HttpBasic(self.username, Secret(password)).header()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class HttpBearer:
     """A bearer token."""
@@ -47,18 +74,24 @@ class SshKey:
     Attributes:
         key: file of the private key, without a passphrase.
         known_hosts: file of host keys; None for the user's own.
+        shared: lets a connection stand between two questions, for who asks often.
     """
 
     key: Path
     known_hosts: Path | None = None
+    shared: SharedConnections | None = field(default=None, compare=False, repr=False)
 
 
-GitAuth = HttpBasic | HttpBearer | SshKey
+GitAuth = HttpBasic | HttpBasicFile | HttpBearer | SshKey
 
 
 def config_for(auth: GitAuth | None, url: str) -> tuple[tuple[str, str], ...]:
-    """Return git configuration that carries the credentials. Secret."""
-    if not isinstance(auth, HttpBasic | HttpBearer):
+    """Return git configuration that carries the credentials. Secret.
+
+    Raises:
+        SourceError: they can't be read.
+    """
+    if not isinstance(auth, HttpBasic | HttpBasicFile | HttpBearer):
         return ()
     name = f"http.{url}.extraHeader"
     return (
@@ -74,12 +107,9 @@ def ssh_command(auth: GitAuth | None) -> str:
     words = list(_SSH)
     if isinstance(auth, SshKey):
         words += ["-oIdentitiesOnly=yes", "-oStrictHostKeyChecking=yes"]
-        words.append(f"-oIdentityFile={_ssh_value(auth.key)}")
+        words.append(f"-oIdentityFile={quoted(auth.key)}")
         if auth.known_hosts is not None:
-            words.append(f"-oUserKnownHostsFile={_ssh_value(auth.known_hosts)}")
+            words.append(f"-oUserKnownHostsFile={quoted(auth.known_hosts)}")
+        if auth.shared is not None:
+            words += auth.shared.options(auth.key, auth.known_hosts)
     return shlex.join(words)
-
-
-def _ssh_value(path: Path) -> str:
-    """Quote a path for an ssh option: `%` starts a token there and blanks split."""
-    return '"' + str(path).replace("%", "%%") + '"'

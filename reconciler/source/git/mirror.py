@@ -44,19 +44,15 @@ class Mirror:
         self.path = folder / f"{name}.git"
         self._folder = folder
         self._address = address
-        auth = auth or address.login
+        self._auth = auth or address.login
+        self._names: dict[str | None, str] = {}
         self.local = Git(self.path)
-        self._remote = Git(
-            self.path,
-            protocols=PROTOCOLS,
-            config=(*config_for(auth, address.url), *_STALLED),
-            environment={"GIT_SSH_COMMAND": ssh_command(auth)},
-        )
 
     def fetch(self, ref: str | None) -> str:
         """Bring the mirror up to date for a ref and return its commit.
 
-        The remote is asked what the ref points to; only if that moved, objects travel.
+        The remote is asked what the ref points to; only if that moved, objects travel. Once it is
+        known which name the ref has there, both is one connection.
 
         Raises:
             SourceError: no such ref, wrong credentials, unknown host key, ….
@@ -67,11 +63,15 @@ class Mirror:
             known = self.commit(ref) if ref and _FULL_COMMIT.fullmatch(ref) else None
             if known is not None:
                 return known
+            if self._renewed(ref):
+                return self._required(ref)
             wanted = self._ask(ref)
             if wanted is None:
                 return self._search(ref or "HEAD")
             if self._tip(ref) != wanted.tip:
                 self._transfer(f"+{wanted.name}:{_kept(ref)}")
+            if wanted.name == _candidates(ref)[0]:  # no other name can come before it
+                self._names[ref] = wanted.name
             return self._required(ref)
 
     def commit(self, ref: str | None) -> str | None:
@@ -104,6 +104,20 @@ class Mirror:
     def _init(self) -> None:
         self.path.mkdir(exist_ok=True)
         self.local.run("init", "--quiet", "--bare", "--template=", str(self.path))
+
+    def _renewed(self, ref: str | None) -> bool:
+        """Fetch a ref by the name that it had before; tell whether it still has that name."""
+        name = self._names.pop(ref, None)
+        if name is None:
+            return False
+        try:
+            self._transfer(f"+{name}:{_kept(ref)}")
+        except SourceError as error:
+            if not isinstance(error.__cause__, GitFailed):
+                raise
+            return False
+        self._names[ref] = name
+        return True
 
     def _ask(self, ref: str | None) -> Wanted | None:
         """Ask the remote for a ref; None if no branch or tag has that name."""
@@ -147,8 +161,14 @@ class Mirror:
         self._speak("fetch", *options, "--", self._address.url, *refspecs, timeout=_FETCH_SECONDS)
 
     def _speak(self, *args: str, timeout: float = _ASK_SECONDS) -> bytes:
+        remote = Git(  # made for each word: a password file may have changed
+            self.path,
+            protocols=PROTOCOLS,
+            config=(*config_for(self._auth, self._address.url), *_STALLED),
+            environment={"GIT_SSH_COMMAND": ssh_command(self._auth)},
+        )
         try:
-            return self._remote.run(*args, timeout=timeout)
+            return remote.run(*args, timeout=timeout)
         except GitFailed as failure:
             if names_no_ref(failure):
                 raise SourceError(f"{self._address.shown}: {reason(failure)}") from failure

@@ -10,10 +10,12 @@ from reconciler.errors import SourceError
 from reconciler.model.snapshot import Origin, Snapshot
 from reconciler.source.git.address import parse
 from reconciler.source.git.auth import GitAuth
+from reconciler.source.git.blame import Written, blame
 from reconciler.source.git.command import GitFailed
 from reconciler.source.git.failures import reason
 from reconciler.source.git.mirror import Mirror, check_ref
 from reconciler.source.git.objects import Objects, list_tree
+from reconciler.source.git.signatures import Signers
 from reconciler.source.tree import digest
 
 T = TypeVar("T")
@@ -28,6 +30,7 @@ class GitSource:
         path: folder inside the repository that holds the manifests, `""` for its root.
         mirror_dir: where mirrors are kept; several sources and processes may share it.
         auth: credentials; None for those in the URL, or the user's own ssh and git set-up.
+        signers: whose commits count; None for anybody's.
 
     Raises:
         SourceError: location, ref or path are not such.
@@ -41,6 +44,7 @@ class GitSource:
         *,
         mirror_dir: Path,
         auth: GitAuth | None = None,
+        signers: Signers | None = None,
     ) -> None:
         if ref is not None:
             check_ref(ref)
@@ -49,13 +53,15 @@ class GitSource:
         self._path = _folder(path)
         self._mirror = Mirror(mirror_dir, self._address, auth)
         self._objects = Objects(self._mirror.local)
+        self._signers = signers
         self._last: Snapshot | None = None
 
     async def fetch(self) -> Snapshot:
         """Return the tree that the ref points to now.
 
         Raises:
-            SourceError: ref or folder are gone, credentials or host key are wrong.
+            SourceError: ref or folder are gone, credentials or host key are wrong, nobody trusted
+                has signed the commit.
             SourceUnavailable: the remote does not answer; `last_good` still has the last tree.
         """
         return await self._in_thread(self._fetch)
@@ -63,6 +69,11 @@ class GitSource:
     async def last_good(self) -> Snapshot | None:
         """Return the last tree that was fetched, by an earlier process too; no remote is asked."""
         return await self._in_thread(self._remembered)
+
+    async def blame(self, commit: str, path: str) -> dict[int, Written]:
+        """Return who wrote each line of a file of the folder, in a commit that was fetched."""
+        whole = f"{self._path}/{path}" if self._path else path
+        return await self._in_thread(lambda: blame(self._mirror.local, whole, commit))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         try:
@@ -91,6 +102,8 @@ class GitSource:
 
     def _read(self, commit: str) -> Snapshot:
         git = self._mirror.local
+        if self._signers is not None:
+            self._signers.check(git, commit)
         try:
             listing = list_tree(git, f"{commit}:{self._path}")
         except GitFailed:

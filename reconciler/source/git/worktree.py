@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 from reconciler.errors import SourceError
 from reconciler.model.snapshot import File
+from reconciler.source.git.blame import Written, blame
 from reconciler.source.git.command import Git, GitFailed
 from reconciler.source.git.failures import reason
 from reconciler.source.git.objects import list_tree
@@ -86,6 +87,10 @@ class WorkTree:
     def ignored(self) -> frozenset[bytes]:
         """Return what git ignores below the directory; a folder ends with a slash."""
         return _ignored(self._git)
+
+    def blame(self, path: str) -> dict[int, Written]:
+        """Return who wrote each line of a file below the directory, as it is on disk."""
+        return blame(self._git, path)
 
     def _is_ignored(self) -> bool:
         """Ignored as a whole, and nothing in it added by force."""

@@ -70,6 +70,9 @@ class AzurePlatform:
         for container in containers(self._engine, run_id):
             self._engine.docker("kill", container)
 
+    def at_work(self) -> list[str]:
+        return containers(self._engine, ended=False)
+
     def leftovers(self) -> list[str]:
         return [*self._cloud.groups, *containers(self._engine)]
 

@@ -59,6 +59,9 @@ class CloudRunPlatform:
         for container in containers(self._engine, run_id):
             self._engine.docker("kill", container)
 
+    def at_work(self) -> list[str]:
+        return containers(self._engine, ended=False)
+
     def leftovers(self) -> list[str]:
         return [*self._cloud.jobs, *containers(self._engine)]
 

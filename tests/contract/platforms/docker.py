@@ -61,6 +61,9 @@ class DockerPlatform:
         for container in self._containers(f"{RUN_LABEL}={run_id}"):
             self._engine.docker("kill", container)
 
+    def at_work(self) -> list[str]:
+        return self._containers(TOKEN_LABEL, "-q")
+
     def leftovers(self) -> list[str]:
         return self._containers(TOKEN_LABEL)
 
@@ -69,5 +72,5 @@ class DockerPlatform:
         for container in self._containers(TOKEN_LABEL):
             self._engine.docker("rm", "--force", container, check=False)
 
-    def _containers(self, label: str) -> list[str]:
-        return self._engine.docker("ps", "-aq", "--filter", f"label={label}").split()
+    def _containers(self, label: str, which: str = "-aq") -> list[str]:
+        return self._engine.docker("ps", which, "--filter", f"label={label}").split()

@@ -60,6 +60,9 @@ class EcsPlatform:
         for container in self._containers(f"{LABEL}={run_id}"):
             self._engine.docker("kill", container)
 
+    def at_work(self) -> list[str]:
+        return self._containers(LABEL, "-q")
+
     def leftovers(self) -> list[str]:
         running = self._aws.client("ecs").list_tasks(cluster="default")["taskArns"]
         return [*running, *self._containers(LABEL)]
@@ -72,5 +75,5 @@ class EcsPlatform:
         for container in self._containers(LABEL):
             self._engine.docker("rm", "--force", container, check=False)
 
-    def _containers(self, label: str) -> list[str]:
-        return self._engine.docker("ps", "-aq", "--filter", f"label={label}").split()
+    def _containers(self, label: str, which: str = "-aq") -> list[str]:
+        return self._engine.docker("ps", which, "--filter", f"label={label}").split()

@@ -82,6 +82,9 @@ class KubernetesPlatform:
             for container in flows:
                 self._engine.docker("kill", container)
 
+    def at_work(self) -> list[str]:
+        return self.leftovers()
+
     def leftovers(self) -> list[str]:
         made = [
             *self._cluster.items(f"{_JOBS}?labelSelector={TOKEN_LABEL}"),

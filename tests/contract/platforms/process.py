@@ -45,6 +45,9 @@ class ProcessPlatform:
             if process.environ().get("PREFECT__FLOW_RUN_ID") == run_id:
                 os.kill(process.pid, signal.SIGKILL)
 
+    def at_work(self) -> list[str]:
+        return self.leftovers()
+
     def leftovers(self) -> list[str]:
         return [f"process {process.pid}" for process in self._ours()]
 

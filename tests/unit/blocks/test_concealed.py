@@ -2,9 +2,9 @@
 
 import pytest
 
-from reconciler.blocks.concealed import STARS, conceal, revealed, rewrap, starred
+from reconciler.blocks.concealed import STARS, conceal, starred
 from reconciler.model.keys import Key
-from reconciler.model.values import MASKED, Ref, Secret, UnknownRef, leaves
+from reconciler.model.values import MASKED, Ref, Secret, UnknownRef, leaves, revealed, rewrap
 
 REF = Ref(Key.of("block", "docker-registry", "r"))
 

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 from reconciler.blocks.docker import DockerContainerSettings
 from reconciler.blocks.process import ProcessSettings
 from reconciler.blocks.registry import BLOCK_TYPES, canonical_slug, settings_of
-from reconciler.blocks.typed import Complaint, check, coerce
+from reconciler.blocks.typed import check, coerce
+from reconciler.model.complaints import Complaint
 from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.keys import Key
 from reconciler.model.values import MASKED, Ref, Secret, UnknownRef

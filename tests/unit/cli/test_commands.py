@@ -169,13 +169,15 @@ def test_the_starters_workflows_read_no_secret_and_trust_no_pull_request(reconci
     assert reconciler("init", "starter").code == 0
     for name in (".github/workflows/reconciler.yaml", ".gitlab-ci.yml"):
         text = (home / "starter" / name).read_text()
-        used = [
-            line for line in text.splitlines() if re.search(r"reconciler (validate|plan) -", line)
-        ]
-        assert len(used) == 2
-        assert all("--no-secrets" in line for line in used)
-        assert all("${{" not in line for line in used)
-        assert "--policy-from" in used[1]
+        used = re.findall(r"reconciler (?:validate|plan) --[^\n>]+(?:\n +--[^\n>]+)?", text)
+        assert used
+        for line in used:
+            assert "--no-secrets" in line
+            assert "--policy-from" in line
+            assert "${{" not in line
+    github = (home / "starter/.github/workflows/reconciler.yaml").read_text()
+    assert "head_ref" not in github  # a branch's name is its author's
+    assert "ref: " not in github  # nothing of the pull request is checked out
 
 
 def test_the_starter_repository_is_valid_and_leaves_what_is_there(reconciler, home):
@@ -190,12 +192,30 @@ def test_the_starter_repository_is_valid_and_leaves_what_is_there(reconciler, ho
     assert (home / "My Flows!/flows/hello.py").read_text() == "mine"
 
 
+def test_each_file_of_the_starter_names_its_schema_for_editors_and_fits_it(reconciler, home):
+    assert reconciler("init", "starter").code == 0
+    files = [file for file in (home / "starter").rglob("*.yaml") if ".github" not in file.parts]
+    assert {file.name for file in files} == {"reconciler.yaml", "local.yaml", "hello.yaml"}
+    for file in files:
+        first = file.read_text().splitlines()[0]
+        where = first.removeprefix("# yaml-language-server: $schema=")
+        schema = json.loads((file.parent / where).read_text())
+        jsonschema.validate(yaml.safe_load(file.read_text()), schema)
+
+
 def test_an_init_that_cannot_write_says_so(reconciler, home):
     (home / "flows").write_text("a file, not a folder")
     done = reconciler("init")
     assert done.code == 64
     assert "flows" in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(("kind", "name"), [(None, "manifest"), ("Policy", "policy")])
+def test_the_published_schemas_are_those_of_the_program(reconciler, kind, name):
+    """If not: `reconciler schema > docs/schemas/manifest.json`, and the same for Policy."""
+    done = reconciler("schema", *([kind] if kind else []))
+    assert done.out == (ROOT / f"docs/schemas/{name}.json").read_text()
 
 
 @pytest.mark.parametrize("kind", [None, "Block", "Deployment", "Policy"])

@@ -2,71 +2,16 @@
 
 import pytest
 
-from reconciler.controller.follow import Follower
-from reconciler.controller.pipeline import Desk
-from reconciler.errors import InvalidManifests, Overloaded, SourceUnavailable
-from reconciler.manifests.load import LoadOptions
-from reconciler.model.wishes import Wishes
-from tests.fakes import kinds as memory
-from tests.fakes.manifest_kinds import FakeDeployment
-from tests.fakes.manual_clock import ManualClock
-from tests.fakes.prefect_memory import MemoryApi, MemoryPrefect
-from tests.fakes.source import ScriptedSource, snapshot_of
+from reconciler.errors import InvalidManifests, Overloaded, SourceUnavailable, StaleRevision
+from reconciler.model.keys import Key
+from tests.fakes.following import Following, revision
 
 pytestmark = pytest.mark.anyio
-
-POLICY = {"reconciler.yaml": "name: prod\n"}
-
-
-class Deployment(memory.MemoryDeployment):
-    """Reads documents; `unsupported` is a field that no server can hold."""
-
-    offline = FakeDeployment()
-
-    def recognises(self, document):
-        return self.offline.recognises(document)
-
-    def parse(self, document):
-        fields = {k: v for k, v in document.value.items() if k != "kind"}
-        unsupported = fields.pop("unsupported", None)
-        name = {k: fields.pop(k) for k in ("flow_name", "name")}
-        parsed = self.offline.parse(type(document)(name, document.place))
-        declared = parsed.declarations[0]
-        extra = {} if unsupported is None else {"unsupported": unsupported}
-        return type(parsed)(
-            (type(declared)(declared.key, {**fields, **extra}, document.place),), parsed.problems
-        )
-
-
-def revision(text, number):
-    document = f"kind: Deployment\nflow_name: etl\nname: nightly\n{text}\n"
-    return snapshot_of({**POLICY, "things.yaml": document}, revision=number * 40)
-
 
 GOOD = revision("description: good", "1")
 BETTER = revision("description: better", "2")
 UNFIT = revision("unsupported: 1", "3")
 BROKEN = revision("description: [", "4")
-
-
-class Following:
-    def __init__(self, *snapshots, fault=None):
-        self.server = MemoryPrefect()
-        self.served = []
-        desk = Desk(MemoryApi(self.server, fault), (Deployment(),), ManualClock(), "test")
-        self.follower = Follower(
-            desk, ScriptedSource(*snapshots), LoadOptions(), Wishes(), self.serve
-        )
-
-    async def serve(self, snapshot):
-        self.served.append(snapshot.revision[0])
-
-    async def turn(self):
-        return await self.follower.turn()
-
-    @property
-    def live(self):
-        return self.server.named("deployment/etl/nightly")["fields"]["description"]
 
 
 async def test_a_good_revision_is_applied_and_its_flow_code_served():
@@ -91,7 +36,7 @@ async def test_a_good_revision_is_applied_and_its_flow_code_served():
 async def test_beside_a_bad_revision_the_last_good_one_is_healed_to_and_its_code_served(bad, error):
     following = Following(GOOD, bad)
     await following.turn()
-    following.server.named("deployment/etl/nightly")["fields"]["description"] = "by hand"
+    following.live = "by hand"
     turn = await following.turn()
     assert isinstance(turn.error, error)
     assert turn.report.converged
@@ -119,3 +64,79 @@ async def test_a_server_that_does_not_answer_is_an_error_of_the_turn():
     turn = await following.turn()
     assert turn.report is None
     assert isinstance(turn.error, Overloaded)
+
+
+async def test_while_suspended_turns_look_and_write_nothing():
+    following = Following(GOOD, BETTER)
+    await following.turn()
+    following.follower.suspended = True
+    turn = await following.turn()
+    assert turn.report is None
+    assert turn.error is None
+    assert [str(change.key) for change in turn.plan.changes] == ["deployment/etl/nightly"]
+    assert following.live == "good"
+    following.follower.suspended = False
+    await following.turn()
+    assert following.live == "better"
+
+
+async def test_a_resource_is_healed_once_when_that_is_wished_for_whatever_its_policy():
+    following = Following(revision("description: good", "1", "name: prod\ndrift: report\n"))
+    await following.turn()
+    following.live = "by hand"
+    await following.turn()
+    assert following.live == "by hand"
+    following.follower.heal(Key.of("deployment", "etl", "nightly"))
+    turn = await following.turn()
+    assert turn.report.converged
+    assert following.live == "good"
+    following.live = "again"
+    await following.turn()
+    assert following.live == "again"
+
+
+async def test_the_wish_to_heal_waits_for_a_turn_that_can_write():
+    down = []
+    policy = "name: prod\ndrift: report\n"
+    following = Following(
+        revision("description: good", "1", policy), fault=lambda _: "503" if down else None
+    )
+    await following.turn()
+    following.live = "by hand"
+    following.follower.heal(Key.of("deployment", "etl", "nightly"))
+    down.append(True)
+    await following.turn()
+    down.clear()
+    await following.turn()
+    assert following.live == "good"
+
+
+async def test_nothing_is_written_without_a_permit_and_the_next_turn_asks_again():
+    asked = []
+
+    async def permit(plan):
+        asked.append((plan.revision, plan.only_heals))
+        if len(asked) == 1:
+            raise StaleRevision("the ref moved")
+
+    following = Following(GOOD, permit=permit)
+    turn = await following.turn()
+    assert isinstance(turn.error, StaleRevision)
+    assert not turn.settled
+    assert not [one for one in following.server.objects.values() if "fields" in one]
+    assert (await following.turn()).settled
+    following.live = "by hand"
+    await following.turn()
+    assert following.live == "good"
+    assert asked == [(GOOD.revision, False), (GOOD.revision, False), (GOOD.revision, True)]
+
+
+async def test_without_a_difference_no_permit_is_asked_for():
+    async def permit(plan):
+        asked.append(plan)
+
+    asked = []
+    following = Following(GOOD, permit=permit)
+    await following.turn()
+    await following.turn()
+    assert len(asked) == 1

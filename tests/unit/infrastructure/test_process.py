@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -21,6 +22,8 @@ from reconciler.infrastructure.process.reasons import explain
 from reconciler.infrastructure.process.records import Record, Records
 from reconciler.model.launch import Handle, LaunchSpec, Sought
 from reconciler.runtime.clock import SystemClock
+from reconciler.source.checkouts import Checkouts
+from tests.fakes.source import snapshot_of
 
 pytestmark = pytest.mark.anyio
 # The host is searched for processes by token: each test process needs one of its own.
@@ -125,6 +128,27 @@ async def test_a_process_that_was_killed_at_its_gate_is_made_once_more(bench):
         assert (found.started, found.alive) == (False, False)
         await bench.launcher.discard(handle)
     assert bench.log() == ""
+
+
+async def test_the_code_of_a_run_stays_while_its_process_lives_though_its_agent_died(
+    bench, tmp_path
+):
+    tree = snapshot_of({"flow.py": "print(1)"}, revision="1" * 40)
+    served = Checkouts(tmp_path / "served")
+    made = await served.of(tree)
+    spec = replace(bench.spec("cat; exec sleep 30"), code=made.path)
+    handle = await bench.launcher.create(spec)
+    await bench.launcher.start(handle)
+    del served  # the agent's own lock goes with it
+    after = Checkouts(tmp_path / "served")
+    await after.retain(())
+    assert (made.path / "flow.py").exists()
+    await bench.launcher.stop(handle, 0)
+    await bench.launcher.ended(handle)
+    await after.retain(())
+    assert not made.path.exists()
+    with pytest.raises(NotStarted, match="flow code"):
+        await bench.launcher.create(replace(spec, token=TOKEN.replace("1111", "2222", 1)))
 
 
 async def test_the_next_agent_finds_a_started_process_and_sees_it_end(bench):

@@ -241,9 +241,82 @@ def test_an_anonymous_block_is_inline():
     assert parsed.declarations[1].key.name.startswith("inline-")
 
 
-def test_triggers_are_named_as_passed_over():
-    found = parse("prefect-deployment", **{**BUILT, "triggers": [{"x": 1}]})
-    assert [p.severity for p in found.problems] == [Severity.WARNING]
+def test_a_block_inside_an_inline_block_is_read_as_build_writes_it():
+    credentials = {"region_name": "eu-west-1", "block_type_slug": "aws-credentials"}
+    ecs = {"type": "ecs-task", "aws_credentials": credentials, "_block_type_slug": "ecs-task"}
+    parsed = parse("prefect-deployment", **{**BUILT, "infrastructure": ecs})
+    assert parsed.problems == ()
+    data = parsed.declarations[1].fields["data"]
+    assert data["aws_credentials"] == {"region_name": "eu-west-1"}
+    saved = {**credentials, "_block_document_name": "prod"}
+    parsed = parse(
+        "prefect-deployment", **{**BUILT, "infrastructure": {**ecs, "aws_credentials": saved}}
+    )
+    data = parsed.declarations[1].fields["data"]
+    assert data["aws_credentials"] == Ref(Key.of("block", "aws-credentials", "prod"))
+
+
+def triggered(*triggers, shape="prefect-yaml"):
+    parsed = parse(shape, triggers=list(triggers))
+    assert parsed.problems == ()
+    return parsed.declarations[1:]
+
+
+def test_a_trigger_is_an_automation_that_runs_the_deployment():
+    trigger = {
+        "expect": ["order.paid"],
+        "match": {"prefect.resource.id": "shop"},
+        "description": "Ships.",
+        "enabled": False,
+        "parameters": {"a": 1},
+        "schedule_after": 30,
+    }
+    [one, two] = triggered(trigger, {"name": "named", "triggers": [{"expect": ["b"]}], "within": 5})
+    assert (str(one.key), str(two.key)) == ("automation/nightly__automation_1", "automation/named")
+    assert one.generated
+    assert one.fields["description"] == "Ships."
+    assert one.fields["enabled"] is False
+    assert one.fields["trigger"] == {
+        "type": "event",
+        "posture": "Reactive",
+        "expect": ["order.paid"],
+        "match": {"prefect.resource.id": "shop"},
+    }
+    assert one.fields["actions"] == [
+        {
+            "type": "run-deployment",
+            "source": "selected",
+            "deployment_id": Ref(Key.of("deployment", "etl", "nightly")),
+            "parameters": {"a": 1},
+            "schedule_after": 30,
+        }
+    ]
+    assert two.fields["trigger"] == {
+        "type": "sequence",
+        "within": 5,
+        "triggers": [{"type": "event", "posture": "Reactive", "expect": ["b"]}],
+    }
+
+
+@pytest.mark.parametrize("shape", ["native", "prefect-deployment", "prefect-yaml"])
+@pytest.mark.parametrize(
+    ("trigger", "said"),
+    [
+        ({"expct": ["a"]}, "'expct'"),
+        ({"parmeters": {}}, "'parmeters'"),
+        ({"require": "some", "triggers": [{}]}, "require"),
+        ({"require": 2, "triggers": [{}]}, "from 1 to 1"),
+        ({"triggers": [{"job_variables": {}}]}, "'job_variables'"),
+        ({"within": "PT1H"}, "number of seconds"),
+        ({"type": "metric"}, "one of event, compound, sequence"),
+        ({"name": "a/b"}, "slashes"),
+        ("a", "mapping"),
+    ],
+)
+def test_typos_in_triggers_that_prefect_swallows_are_problems(shape, trigger, said):
+    [problem] = parse(shape, triggers=[trigger]).problems
+    assert said in f"{problem.message} {problem.hint}"
+    assert problem.severity is Severity.ERROR
 
 
 def test_an_item_of_prefect_yaml_is_unpacked():

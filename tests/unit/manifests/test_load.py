@@ -248,8 +248,7 @@ def test_options_of_a_document_are_typed():
         previous_name="old",
     )
     assert "reconcile" not in declared.fields
-    (warning,) = state.warnings
-    assert "renames are not carried out yet" in warning.message
+    assert state.warnings == ()
 
 
 def test_an_inline_block_follows_its_document_as_a_whole_but_not_its_field_paths():
@@ -271,6 +270,8 @@ def test_an_inline_block_follows_its_document_as_a_whole_but_not_its_field_paths
         ("reconcile: {prune: 'no'}", "a.yaml:4:13: `prune` must be true or false"),
         ("reconcile: {drift: mend}", "a.yaml:4:13: `drift` must be 'heal' or 'report'"),
         ("reconcile: {ignore: [3]}", "a.yaml:4:22: `ignore.0` must be text"),
+        ("reconcile: {previous_name: ''}", "a.yaml:4:13: `previous_name`"),
+        ("reconcile: {previous_name: p}", "a.yaml:4:13: previous_name is the name that it has now"),
         ("reconcile: {ignore: a}", "a.yaml:4:13: `ignore` must be a list"),
     ],
 )

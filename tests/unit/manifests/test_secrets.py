@@ -3,6 +3,7 @@
 import pytest
 
 from reconciler.manifests.secrets import (
+    Around,
     DirectorySecrets,
     EnvironmentSecrets,
     NoSecrets,
@@ -109,26 +110,29 @@ def test_no_secrets_reads_nothing():
 def test_a_provider_is_made_of_what_the_policy_names(tmp_path):
     tree = tmp_path / "tree"
     tree.mkdir()
-    made = provider(SecretSource(env="S_"), {"S_A": "x"}, tree)
+    made = provider(SecretSource(env="S_"), Around({"S_A": "x"}, tree))
     assert isinstance(made, EnvironmentSecrets)
-    assert provider(SecretSource(dir="/run/secrets"), {}, None).label.startswith(
+    assert provider(SecretSource(dir="/run/secrets"), Around({}, None)).label.startswith(
         "the directory /run/secrets"
     )
-    beside = provider(SecretSource(dir="../secrets"), {}, tree)
+    beside = provider(SecretSource(dir="../secrets"), Around({}, tree))
     assert beside.directory.resolve() == tmp_path / "secrets"
 
 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (SecretSource(), "a provider has exactly one of `env` and `dir`"),
-        (SecretSource(env="A_", dir="/x"), "a provider has exactly one of `env` and `dir`"),
+        (SecretSource(), "a provider has exactly one of `env`, `dir`, `age`, `vault`"),
+        (
+            SecretSource(env="A_", dir="/x"),
+            "a provider has exactly one of `env`, `dir`, `age`, `vault`",
+        ),
         (SecretSource(env=""), "the prefix is empty: every variable would be a secret"),
         (SecretSource(dir="secrets"), "the directory must be an absolute path"),
     ],
 )
 def test_a_provider_that_makes_no_sense_is_a_problem(source, message):
-    assert provider(source, {}, None)[0] == message
+    assert provider(source, Around({}, None))[0] == message
 
 
 @pytest.mark.parametrize("directory", ["secrets", ".", "../tree/secrets", "link"])
@@ -136,6 +140,6 @@ def test_a_directory_inside_the_tree_is_refused(tmp_path, directory):
     tree = tmp_path / "tree"
     (tree / "secrets").mkdir(parents=True)
     (tree / "link").symlink_to("secrets")
-    message, hint = provider(SecretSource(dir=directory), {}, tree)
+    message, hint = provider(SecretSource(dir=directory), Around({}, tree))
     assert message == "the directory of secrets lies inside the tree"
     assert hint == "keep secrets out of git"

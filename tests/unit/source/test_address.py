@@ -8,6 +8,7 @@ from reconciler.errors import SourceError
 from reconciler.model.values import Secret
 from reconciler.source.git.address import parse, scrub
 from reconciler.source.git.auth import HttpBasic, HttpBearer, SshKey, config_for, ssh_command
+from reconciler.source.git.sharing import SharedConnections
 
 
 @pytest.mark.parametrize(
@@ -125,3 +126,29 @@ def test_ssh_asks_nobody_and_trusts_known_hosts_only():
     assert "'-oUserKnownHostsFile=\"/known hosts\"'" in command
     assert "UserKnownHostsFile" not in ssh_command(SshKey(Path("/k")))
     assert "IdentityFile" not in ssh_command(None)
+
+
+def test_a_shared_connection_is_for_one_key_and_what_was_trusted_then(tmp_path):
+    key, known = tmp_path / "key", tmp_path / "known"
+    key.write_text("k")
+    known.write_text("one")
+    shared = SharedConnections()
+    first = shared.options(key, known)
+    assert first == shared.options(key, known)
+    [path] = [one.split('"')[1] for one in first if "ControlPath" in one]
+    assert Path(path).parent.stat().st_mode & 0o777 == 0o700
+    known.write_text("another")
+    assert shared.options(key, known) != first
+    assert shared.options(key, None) == ()
+    key.unlink()
+    assert shared.options(key, known) == ()
+    del shared
+    assert not Path(path).parent.exists()
+
+
+def test_a_connection_is_not_shared_where_its_socket_would_have_too_long_a_path(tmp_path):
+    key = tmp_path / "key"
+    key.write_text("k")
+    deep = tmp_path / ("d" * 80)
+    deep.mkdir()
+    assert SharedConnections(deep).options(key, key) == ()

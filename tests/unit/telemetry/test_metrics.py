@@ -27,10 +27,10 @@ def test_only_a_converged_reconciliation_is_a_success():
 
 def test_a_state_that_nobody_is_in_any_more_disappears():
     metrics = Metrics()
-    metrics.resources({"create": 3, "blocked": 1}, drifted=2)
-    metrics.resources({"unchanged": 4}, drifted=0)
-    assert value(metrics, "reconciler_resources", state="create") is None
-    assert value(metrics, "reconciler_resources", state="unchanged") == 4
+    metrics.resources({"failed": 3, "held": 1}, drifted=2)
+    metrics.resources({"in_sync": 4}, drifted=0)
+    assert value(metrics, "reconciler_resources", state="failed") is None
+    assert value(metrics, "reconciler_resources", state="in_sync") == 4
     assert value(metrics, "reconciler_drifted_resources") == 0
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Protocol
 
 from reconciler.api.client import Api
 from reconciler.model.desired import Declaration, Document, Parsed
+from reconciler.model.exported import Exported
 from reconciler.model.keys import Key
 from reconciler.model.live import Evidence, Live
 from reconciler.model.problems import Problem
@@ -47,12 +48,18 @@ class Session:
         index: keys and ids seen so far; blocks are listed before deployments.
         secrets: read secret values of live objects (False under `--no-secrets`).
         cache: for what a kind looks up once a session (block types by slug, …).
+        block_schemas: schemas of the block types that the tree declares, by slug; known before
+            the blocks of these types are looked at.
+        veiled: paths of fields that an export must not show, by object id: they came from a
+            secret, though the API shows them (an `env` that holds one, say).
     """
 
     api: Api
     index: Index = field(default_factory=Index)
     secrets: bool = True
     cache: dict[Any, Any] = field(default_factory=dict)
+    block_schemas: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    veiled: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def facts(self) -> ServerFacts:
@@ -89,6 +96,8 @@ class Kind(Protocol):
     """The `kind:` word of manifests, `Deployment`."""
     prefix: ClassVar[str]
     """The first word of its keys, `deployment`."""
+    example: ClassVar[str]
+    """A short manifest, for `reconciler explain`."""
 
     def recognises(self, document: Document) -> bool:
         """Tell from the shape whether a document without `kind` is one of these."""
@@ -168,6 +177,13 @@ class Kind(Protocol):
         """Write the given top-level fields, whole; everything else keeps its live value."""
         ...
 
+    async def rename(self, session: Session, live: Live, former: Key) -> None:
+        """Give an object the name of `live.key`; the server knows it as `former`.
+
+        Asked only for keys that `KindRules.renames` matches.
+        """
+        ...
+
     async def delete(self, session: Session, live: Live) -> None:
         """Delete by id; an object already gone is fine."""
         ...
@@ -175,6 +191,18 @@ class Kind(Protocol):
     async def evidence(self, session: Session, key: Key, id_: str) -> Evidence:
         """Find out, by the object's own GET and counts, what deleting it would take along."""
         ...
+
+    async def describe(self, session: Session, live: Live) -> Exported | None:
+        """Write a live object as a document; None for what nobody would declare."""
+        ...
+
+
+class NotRenamed:
+    """For kinds whose objects the API can't rename."""
+
+    async def rename(self, session: Session, live: Live, former: Key) -> None:  # noqa: ARG002
+        """Never asked."""
+        raise AssertionError(f"{former} can't be renamed")
 
 
 def outgoing(value: Value, index: Index) -> Any:

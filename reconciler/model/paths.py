@@ -1,9 +1,9 @@
 """Finding, replacing and comparing places inside a value tree, by field path."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from reconciler.model.values import ABSENT, Secret, Value, join, leaves
+from reconciler.model.values import ABSENT, MASKED, Secret, Value, join, leaves
 
 _WORD = re.compile(r'\["(.*?)"\]|([^.\[\]]+)')
 
@@ -75,3 +75,12 @@ def leaf_paths(fields: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
     """Yield (field path, leaf) of top-level fields, secrets that are mappings opened."""
     for name, value in fields.items():
         yield from leaves(opened(value), join("", name))
+
+
+def veiled(value: Value, secret: Collection[str], path: str = "") -> Value:
+    """Return a copy of a tree that shows only a mask at the paths that are secret, and inside them."""
+    if any(within(path, one) for one in secret):
+        return MASKED
+    if isinstance(value, Mapping) and any(within(one, path) or not path for one in secret):
+        return {key: veiled(inner, secret, join(path, str(key))) for key, inner in value.items()}
+    return value

@@ -1,0 +1,225 @@
+"""Two services on one repository: whoever writes is killed or cut off, again and again.
+
+What must hold: no revision's content is ever written over a newer one's, the other one goes on
+within a lease's time, and each flow run is executed once. The seed is printed.
+"""
+
+import json
+import os
+import random
+import signal
+import statistics
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+
+import httpx
+import pytest
+import yaml
+
+from tests.e2e.serving import Serving
+from tests.testbed import seed as seeds
+from tests.testbed.fault import Fault, FaultProxy, Rule
+from tests.testbed.git_http import GitHttpServer
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+LEASE = 5.0
+BLOCKS = 6
+FLOW = """\
+import os
+from prefect import flow
+
+@flow
+def mark():
+    with open(os.environ["MARKS"], "a") as marks:
+        marks.write(os.environ["PREFECT__FLOW_RUN_ID"] + "\\n")
+"""
+
+
+class Replica:
+    """A service behind a proxy of its own."""
+
+    def __init__(self, server, folder, url, bare, name):
+        self.proxy = FaultProxy(server.url).__enter__()
+        folder.mkdir()
+        self.desk = Serving(server, folder, url, bare)
+        env = {**self.desk.cli.env, "PREFECT_API_URL": self.proxy.url}
+        self.desk.cli = replace(self.desk.cli, env=env)
+        self.desk.env |= {
+            "RECONCILER_LEASE_SECONDS": str(LEASE),
+            "RECONCILER_POLL_SECONDS": "0.2",
+            "RECONCILER_DRIFT_SECONDS": "20",
+            "RECONCILER_AGENT_NAME": name,
+            "RECONCILER_AGENT_PYTHON": str(server.python),
+            "RECONCILER_API_DEADLINE_SECONDS": "10",
+        }
+
+    def start(self):
+        self.desk.start(ready=False)
+
+    def kill(self):
+        os.kill(self.desk.running.pid, signal.SIGKILL)
+        self.desk.running.wait(20)
+
+    @property
+    def alive(self):
+        return self.desk.running.code is None
+
+    @property
+    def writes(self):
+        """What it wrote into the blocks: time, block, revision."""
+        found = []
+        for seen in list(self.proxy.requests):
+            if not seen.is_write or "block_documents" not in seen.path or seen.status is None:
+                continue
+            data = json.loads(seen.body or b"{}").get("data") or {}
+            number = (data.get("env") or {}).get("REVISION")
+            if number is not None and seen.status < 300:
+                found.append((seen.at, data["env"]["BLOCK"], int(number)))
+        return found
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.desk.__exit__(None, None, None)
+        self.proxy.__exit__(None, None, None)
+
+
+def declare(work, number, marks):
+    documents = [
+        {
+            "kind": "Block",
+            "block_type_slug": "process",
+            "name": f"b-{one}",
+            "data": {"env": {"BLOCK": str(one), "REVISION": str(number)}},
+        }
+        for one in range(BLOCKS)
+    ]
+    deployment = {
+        "kind": "Deployment",
+        "flow_name": "mark",
+        "name": "mark",
+        "entrypoint": "mark.py:mark",
+        "path": "$STORAGE_BASE_PATH",
+        "infrastructure": {"type": "process", "env": {"MARKS": str(marks)}},
+    }
+    work.put("all.yaml", yaml.safe_dump_all([*documents, deployment]))
+
+
+def in_force(client, number):
+    try:
+        found = seeds.listing(client, "block_documents")
+    except httpx.TimeoutException:
+        return False  # Prefect on SQLite, under two writers; asked again
+    numbers = [
+        (one["data"].get("env") or {}).get("REVISION")
+        for one in found
+        if (one["name"] or "").startswith("b-")
+    ]
+    return numbers == [str(number)] * BLOCKS
+
+
+class Chaos:
+    """Two replicas, and somebody who breaks the one that writes.
+
+    Attributes:
+        number: the seed.
+        runs: flow runs that were asked for.
+        takeovers: seconds from a fault to the first write of the other one.
+    """
+
+    def __init__(self, server, folder, stack):
+        self.number = int(os.environ.get("RECONCILER_SEED") or random.randrange(10**6))
+        print(f"RECONCILER_SEED={self.number}")
+        self.chance = random.Random(self.number)
+        self.marks = folder / "marks"
+        self.marks.touch()
+        served = folder / "served"
+        served.mkdir()
+        url = stack.enter_context(GitHttpServer(served)).url("shop.git")
+        self.both = [
+            stack.enter_context(Replica(server, folder / name, url, served / "shop.git", name))
+            for name in ("one", "two")
+        ]
+        self.client = stack.enter_context(server.client())
+        self.runs, self.takeovers = [], []
+        self.desk = self.both[0].desk
+        self.desk.work.put("mark.py", FLOW)
+
+    def push(self, turn):
+        declare(self.desk.work, turn, self.marks)
+        self.desk.push()
+        return time.monotonic()
+
+    def settle(self, turn, seconds=60):
+        try:
+            seeds.wait_until(lambda: in_force(self.client, turn), seconds=seconds)
+        except TimeoutError:
+            said = "\n----\n".join(one.desk.output[-4000:] for one in self.both)
+            raise AssertionError(f"seed {self.number}, {turn}: nobody went on\n{said}") from None
+
+    def run(self):
+        deployment = seeds.request(self.client, "GET", "/deployments/name/mark/mark")["id"]
+        url = f"/deployments/{deployment}/create_flow_run"
+        made = seeds.request(self.client, "POST", url, {"state": {"type": "SCHEDULED"}})
+        self.runs.append(made["id"])
+
+    def round(self, turn):
+        pushed = self.push(turn)
+        if turn % 2 == 0:
+            self.run()
+        time.sleep(self.chance.uniform(0.2, 1.6))
+        writer = max(self.both, key=lambda one: max((w[0] for w in one.writes), default=0.0))
+        other = self.both[1 - self.both.index(writer)]
+        cut = self.chance.random() < 0.5
+        if cut:
+            fault = self.chance.choice([Fault.RESET, Fault.HANG])
+            writer.proxy.add(Rule(fault, path="/block_", seconds=60))
+        else:
+            writer.kill()
+        broken = time.monotonic()
+        self.settle(turn, seconds=120)
+        after = [at for at, _, revision in other.writes if revision == turn and at > broken]
+        if after:
+            self.takeovers.append(min(after) - max(broken, pushed))
+        if cut:
+            writer.proxy.heal()
+        else:
+            writer.start()
+
+    def check_order(self):
+        """See that no older revision was written over a newer one."""
+        newest = dict.fromkeys(map(str, range(BLOCKS)), -1)
+        for _, block, revision in sorted(write for one in self.both for write in one.writes):
+            assert revision >= newest[block], (self.number, block, revision, newest)
+            newest[block] = revision
+
+    def check_runs(self):
+        """See that each flow run completed, and was executed once."""
+        for run in self.runs:
+            state = seeds.wait_for_state(self.client, run, seconds=180)["state"]
+            assert state["type"] == "COMPLETED", f"seed {self.number}, {run}: {state['message']}"
+        assert sorted(self.marks.read_text().split()) == sorted(self.runs), self.number
+
+
+@pytest.mark.parametrize(("major", "rounds"), [(3, 50), (2, 10)])
+def test_the_writer_is_killed_or_cut_off_at_random(request, tmp_path, major, rounds):
+    rounds = int(os.environ.get("RECONCILER_ROUNDS") or rounds)
+    with ExitStack() as stack:
+        chaos = Chaos(request.getfixturevalue(f"prefect{major}"), tmp_path, stack)
+        chaos.push(0)
+        for one in chaos.both:
+            one.start()
+        chaos.settle(0)
+        for turn in range(1, rounds + 1):
+            chaos.round(turn)
+        chaos.check_order()
+        chaos.check_runs()
+    longest, middle = max(chaos.takeovers), statistics.median(chaos.takeovers)
+    print(
+        f"Prefect {major}: {rounds} faults, {len(chaos.takeovers)} takeovers,"
+        f" median {middle:.1f} s, longest {longest:.1f} s, lease {LEASE:.0f} s"
+    )
+    assert longest < 2 * LEASE + 5
