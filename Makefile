@@ -21,7 +21,7 @@ define install
 endef
 PROJECT := --no-deps --no-build-isolation -e .
 
-.PHONY: help up test test-unit test-kubernetes test-bed matrix screenshots lint format check requirements clean
+.PHONY: help up test test-unit thorough test-kubernetes test-bed matrix screenshots lint format check requirements clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: $(VENV)/.dev test-bed ## all tests, real Prefect 2.20 and 3.x servers incl
 
 test-unit: $(VENV)/.dev ## the fast tests, no servers (below 30 s)
 	$(BIN)/pytest -n $(WORKERS) -m "not prefect and not slow" $(PYTEST_ARGS) $(FAST)
+
+thorough: $(VENV)/.dev test-bed ## all tests, with faults at every place instead of at some (hours)
+	RECONCILER_THOROUGH=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 test-kubernetes: $(VENV)/.dev test-bed ## all that runs on the real Kubernetes cluster (built once, some minutes)
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -k "kubernetes" $(PYTEST_ARGS) tests/contract tests/integration

@@ -21,6 +21,7 @@ from tests.e2e.serving import Serving
 from tests.testbed import seed as seeds
 from tests.testbed.fault import Fault, FaultProxy, Rule
 from tests.testbed.git_http import GitHttpServer
+from tests.testbed.thorough import often
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -204,7 +205,7 @@ class Chaos:
         assert sorted(self.marks.read_text().split()) == sorted(self.runs), self.number
 
 
-@pytest.mark.parametrize(("major", "rounds"), [(3, 50), (2, 10)])
+@pytest.mark.parametrize(("major", "rounds"), [(3, often(50, 8)), (2, often(10, 4))])
 def test_the_writer_is_killed_or_cut_off_at_random(request, tmp_path, major, rounds):
     rounds = int(os.environ.get("RECONCILER_ROUNDS") or rounds)
     with ExitStack() as stack:

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from reconciler.settings import ConnectionSettings
 from tests.integration.reconciling import Repository
 from tests.testbed import seed
 from tests.testbed.environments import environment
+from tests.testbed.warm import run_prefect
 
 pytestmark = [pytest.mark.anyio, pytest.mark.prefect, pytest.mark.timeout(600)]
 
@@ -52,11 +52,9 @@ def prefect(server, folder, *arguments, python=None, package=""):
         "PREFECT_EXTRA_ENTRYPOINTS": package,
         "PREFECT_EXPERIMENTAL_EVENTS": "true",  # without it 2.20 passes over triggers
     }
-    program = (python or server.python).with_name("prefect")
-    command = [program, "--no-prompt", *arguments]
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    done = run_prefect(python or server.python, ["--no-prompt", *arguments], env, folder)
     # Prefect 3.8.8's `deploy` fails at the very end, as it looks for workers (fastapi, tried).
-    worked = done.returncode == 0 or "successfully created with id" in " ".join(done.stdout.split())
+    worked = done.code == 0 or "successfully created with id" in " ".join(done.stdout.split())
     assert worked, done.stdout + done.stderr
     return done.stdout
 

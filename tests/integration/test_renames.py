@@ -6,6 +6,7 @@ from reconciler.model.keys import Key
 from reconciler.model.plan import Action, Cause
 from tests.integration.reconciling import died, release, repository
 from tests.testbed import seed
+from tests.testbed.thorough import places
 
 pytestmark = [pytest.mark.anyio, pytest.mark.prefect, pytest.mark.timeout(300)]
 
@@ -83,7 +84,7 @@ async def test_a_rename_killed_at_any_call_leaves_one_object(automating, what, t
     async with repository(automating, tmp_path) as repo:
         id_ = await begun(repo, what)
         name = "old"
-        for number in range(1, 100):
+        for number in places(100, automating.major, what, before):
             previous, name = name, f"new{number}"
             repo.write("one.yaml", document(what, name, more=number % 9 + 1, previous=previous))
             repo.api.calls.clear()

@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import pkgutil
+import shutil
 import signal
 import socket
 import subprocess
@@ -67,18 +68,37 @@ def _text(stream: BinaryIO) -> str:
     return stream.read().decode()
 
 
-class _Parent:
-    """The process that has imported everything; it ends with ours."""
+def run_prefect(
+    python: Path, args: list[str], env: Mapping[str, str], cwd: Path, timeout: float = 300
+) -> Finished:
+    """Run the command `prefect` of an environment, which imports everything but once.
 
-    def __init__(self) -> None:
+    `PREFECT_EXTRA_ENTRYPOINTS` is read at the import: there is a parent for each.
+    """
+    extra = {name: env[name] for name in ("PREFECT_EXTRA_ENTRYPOINTS",) if env.get(name)}
+    parent = _prefect_parent(python, tuple(extra.items()))
+    command = {"args": args, "env": dict(env), "cwd": str(cwd)}
+    started = time.monotonic()
+    with ExitStack() as stack:
+        streams = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+        code = parent.run(command, streams, timeout)
+        out, err = (_text(stream) for stream in streams[1:])
+    return Finished(code, out, err, time.monotonic() - started)
+
+
+class _Parent:
+    """A process that has imported everything; it ends with ours."""
+
+    def __init__(self, command: list[str], env: Mapping[str, str] | None = None) -> None:
         self.pid = 0
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", f"{_PROGRAM}({theirs.fileno()})"],
+                [each.replace("SOCKET", str(theirs.fileno())) for each in command],
                 pass_fds=[theirs.fileno()],
                 cwd=_ROOT,
+                env=env,
                 stdin=subprocess.DEVNULL,
                 stderr=self._log,
             )
@@ -112,7 +132,19 @@ def running() -> int:
 
 @cache
 def _parent() -> _Parent:
-    parent = _Parent()
+    parent = _Parent([sys.executable, "-c", f"{_PROGRAM}(SOCKET)"])
+    atexit.register(parent.close)
+    return parent
+
+
+@cache
+def _prefect_parent(python: Path, extra: tuple[tuple[str, str], ...]) -> _Parent:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "COV"))}
+    home = tempfile.mkdtemp(prefix="prefect-parent-")
+    program = str(_ROOT / "tests/testbed/prefect_parent.py")
+    env = {**inherited, **dict(extra), "PREFECT_HOME": home}
+    parent = _Parent([str(python), "-P", program, "SOCKET"], env)
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     atexit.register(parent.close)
     return parent
 
