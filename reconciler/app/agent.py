@@ -103,6 +103,7 @@ def make_agent(
         host_dir=options.host_dir,
         inherited=lambda: flow_run_environment(app.environ, withheld()),
         python=settings.python,
+        warm=settings.warm_start,
         clock=app.clock,
         output=listeners.output,
         images=default_image(api.facts, settings.image_python_version),

@@ -134,6 +134,11 @@ class AgentSettings(Group):
     python: str = Field(
         sys.executable, description="The Python that runs flows in local processes."
     )
+    warm_start: bool = Field(
+        default=True,
+        description="Whether local flow runs are forked from a process that has imported Prefect "
+        "once for all of one environment. A custom command is always started cold.",
+    )
     image_python_version: str = Field(
         "3.11",
         pattern=r"^3\.\d+$",

@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 import prefect.context
-from prefect._internal.concurrency import services
 from prefect.cli import app
 
 
@@ -50,8 +49,6 @@ def become(command, descriptors):
         prefect.context.refresh_global_settings_context()
     else:
         prefect.context.GLOBAL_SETTINGS_CONTEXT = prefect.context.root_settings_context()
-    # A service that a package started while it was imported has no thread here.
-    services._QueueServiceBase._instances.clear()
     sys.argv = ["prefect", *command["args"]]
     sys.path.insert(0, str(Path(sys.executable).parent))  # as its own start has it
     app()

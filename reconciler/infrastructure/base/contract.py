@@ -47,6 +47,7 @@ class Surroundings:
             policy may come to name other providers of secrets.
         python: the interpreter of local flow runs.
         clock: to wait with.
+        warm: whether local flow runs may be forked from a process that has Prefect imported.
         output: where streamed lines go.
         images: default image of flow runs in containers, by the server's version.
         platforms: addresses and certificate authorities of the platforms.
@@ -57,6 +58,7 @@ class Surroundings:
     inherited: Callable[[], Mapping[str, str]] = field(repr=False)
     python: str
     clock: Clock
+    warm: bool = False
     output: Output = no_output
     images: str = ""
     platforms: PlatformSettings = field(default_factory=PlatformSettings)

@@ -23,12 +23,14 @@ from reconciler.infrastructure.process.output import ProcessLogs
 from reconciler.infrastructure.process.processes import (
     TOKEN_VARIABLE,
     birth,
+    gone,
     leader_of,
     members,
     send,
 )
 from reconciler.infrastructure.process.reasons import explain
 from reconciler.infrastructure.process.records import Record, Records
+from reconciler.infrastructure.process.warm import Job, Started, WarmStarts
 from reconciler.model.launch import Ended, Found, Handle, LaunchSpec, Sought
 
 _GATE = 'read -r go && [ "$go" = go ] && exec "$@" </dev/null; exit 125'
@@ -43,8 +45,22 @@ _SWEEP_EVERY = 3600.0
 class _Child:
     """A process that this agent itself started."""
 
-    process: subprocess.Popen[bytes]
+    process: Started
     gate: int | None
+
+
+class _Own:
+    """A process that is our own child."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.pid = process.pid
+        self._process = process
+
+    def reap(self) -> None:
+        self._process.poll()
+
+    async def wait(self) -> int:
+        return await anyio.to_thread.run_sync(self._process.wait)
 
 
 class ProcessLauncher:
@@ -59,6 +75,9 @@ class ProcessLauncher:
         self._around = surroundings
         self._records = Records(surroundings.host_dir / "processes")
         self._logs = ProcessLogs(surroundings.state_dir / "runs", surroundings.output)
+        self._warm = (
+            WarmStarts(surroundings.python, surroundings.clock) if surroundings.warm else None
+        )
         self._children: dict[str, _Child] = {}
         self._died_waiting: set[str] = set()
 
@@ -91,13 +110,12 @@ class ProcessLauncher:
         """
         settings = spec.settings
         assert isinstance(settings, ProcessSettings)  # noqa: S101 - for the type checker
-        command = spec.command or (self._around.python, "-m", "prefect.engine")
         with _writing_state(), self._logs.open(spec.flow_run_id) as log:
             folder = None if settings.working_dir else self._new_folder(spec.flow_run_id)
             try:
                 where = str(folder or settings.working_dir)
                 with _held(spec.code) as locks:
-                    child = self._spawn(command, self._environment(spec), where, log, locks)
+                    child = await self._make(spec, where, log, locks)
             except (NotLaunchable, NotStarted):
                 _remove(folder)
                 raise
@@ -149,7 +167,7 @@ class ProcessLauncher:
         return handle
 
     async def _report_death(self, child: _Child, token: str) -> NoReturn:
-        code = await anyio.to_thread.run_sync(child.process.wait)
+        code = await child.process.wait()
         message = f"the process ended before it was started: {explain(code)}"
         if token in self._died_waiting:
             self._died_waiting.discard(token)
@@ -162,9 +180,9 @@ class ProcessLauncher:
         record = self._records.read(handle.token)
         pid = _number(handle)
         with contextlib.suppress(ProcessLookupError):
-            await _gone(pid, None if record is None else record.birth)
+            await gone(pid, None if record is None else record.birth)
         child = self._children.get(handle.token)
-        code = None if child is None else child.process.wait()
+        code = None if child is None else await child.process.wait()
         self._logs.flush(handle.flow_run_id)
         return Ended(code, explain(code), self._logs.tail(handle.flow_run_id, 10))
 
@@ -193,7 +211,7 @@ class ProcessLauncher:
         self._close_gate(handle.token)
         child = self._children.pop(handle.token, None)
         if child is not None:
-            await anyio.to_thread.run_sync(child.process.wait)
+            await child.process.wait()
         record = self._records.read(handle.token)
         if record is not None:
             await anyio.to_thread.run_sync(_remove, record.folder)
@@ -213,11 +231,15 @@ class ProcessLauncher:
             if swept is None or clock.monotonic() - swept > _SWEEP_EVERY:
                 self._sweep()
                 swept = clock.monotonic()
+            if self._warm is not None:
+                self._warm.tidy()
             self._logs.pass_on()
             await clock.sleep(_POLL * 5)
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """End the helper processes of warm starts."""
+        if self._warm is not None:
+            self._warm.close()
 
     async def preflight(self, settings: InfrastructureSettings, api_url: str) -> tuple[str, ...]:  # noqa: ARG002
         """Say what is missing on this machine."""
@@ -232,7 +254,7 @@ class ProcessLauncher:
     def _living(self, token: str, pid: int, born: str) -> list[int]:
         child = self._children.get(token)
         if child is not None:
-            child.process.poll()
+            child.process.reap()
         return members(token, pid, born)
 
     def _close_gate(self, token: str) -> None:
@@ -251,35 +273,28 @@ class ProcessLauncher:
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=f"{run_id}-", dir=parent))
 
-    def _spawn(
-        self,
-        command: tuple[str, ...],
-        env: Mapping[str, str],
-        where: str,
-        log: BinaryIO,
-        locks: tuple[int, ...],
+    async def _make(
+        self, spec: LaunchSpec, where: str, log: BinaryIO, locks: tuple[int, ...]
     ) -> _Child:
+        """Make the process, warm if that is possible."""
         if not _is_folder(where):
             raise NotLaunchable(f"working_dir {where} is no folder on this machine")
+        env = self._environment(spec)
+        command = spec.command or (self._around.python, "-m", "prefect.engine")
         if shutil.which(command[0], path=env.get("PATH")) is None and "/" not in command[0]:
             raise NotLaunchable(f"the command {command[0]!r} is not on the PATH of the flow run")
         inner, gate = os.pipe()
+        process: Started | None = None
         try:
-            process = subprocess.Popen(  # noqa: S603 - the command is the user's own
-                ["/bin/sh", "-c", _GATE, "sh", *command],
-                stdin=inner,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=where,
-                env=env,
-                start_new_session=True,
-                pass_fds=locks,
-            )
-        except (OSError, ValueError) as error:
-            os.close(gate)
-            raise NotLaunchable(f"the process can't be started: {error}") from None
+            if self._warm is not None and not spec.command:
+                job = Job(env, where, spec.token, gate=inner, log=log.fileno(), held=locks)
+                process = await self._warm.fork(job)
+            if process is None:
+                process = _spawn(command, env, where, (inner, log, locks))
         finally:
             os.close(inner)
+            if process is None:
+                os.close(gate)
         return _Child(process, gate)
 
     def _sweep(self) -> None:
@@ -288,6 +303,30 @@ class ProcessLauncher:
             if birth(record.pid) != record.birth:
                 _remove(record.folder)
                 self._records.remove(record.token)
+
+
+def _spawn(
+    command: tuple[str, ...],
+    env: Mapping[str, str],
+    where: str,
+    streams: tuple[int, BinaryIO, tuple[int, ...]],
+) -> _Own:
+    """Start a shell that waits at its gate and then becomes the command."""
+    gate, log, locks = streams
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the command is the user's own
+            ["/bin/sh", "-c", _GATE, "sh", *command],
+            stdin=gate,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=where,
+            env=env,
+            start_new_session=True,
+            pass_fds=locks,
+        )
+    except (OSError, ValueError) as error:
+        raise NotLaunchable(f"the process can't be started: {error}") from None
+    return _Own(process)
 
 
 @contextlib.contextmanager
@@ -341,18 +380,3 @@ def _writing_state() -> Iterator[None]:
 def _remove(folder: Path | str | None) -> None:
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-async def _gone(pid: int, born: str | None) -> None:
-    """Wait for the end of a process by its pid file descriptor; works for strangers' children too.
-
-    Raises:
-        ProcessLookupError: it is gone already.
-    """
-    descriptor = os.pidfd_open(pid)
-    try:
-        # Checked after opening: from here on the descriptor can't come to mean another process.
-        if born is None or birth(pid) == born:
-            await anyio.wait_readable(descriptor)
-    finally:
-        os.close(descriptor)

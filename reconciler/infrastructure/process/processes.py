@@ -6,6 +6,7 @@ import signal
 from functools import cache
 from pathlib import Path
 
+import anyio
 import psutil
 
 TOKEN_VARIABLE = "PREFECT__LAUNCH_TOKEN"  # noqa: S105 - a name; the token is no secret
@@ -33,6 +34,21 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return "unknown"
+
+
+async def gone(pid: int, born: str | None) -> None:
+    """Wait for the end of a process by its pid file descriptor; works for strangers' children too.
+
+    Raises:
+        ProcessLookupError: it is gone already.
+    """
+    descriptor = os.pidfd_open(pid)
+    try:
+        # Checked after opening: from here on the descriptor can't come to mean another process.
+        if born is None or birth(pid) == born:
+            await anyio.wait_readable(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def leader_of(token: str) -> int | None:
