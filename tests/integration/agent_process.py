@@ -27,6 +27,7 @@ async def main(wanted):
         host_dir=here / "host",
         inherited=lambda: flow_run_environment(dict(os.environ)),
         python=wanted["python"],
+        warm=True,
         clock=clock,
         output=lambda run_id, line: print("|", line, flush=True),
         platforms=PlatformSettings.model_validate(wanted["platforms"]),

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,8 +75,11 @@ def bench(tmp_path):
     yield made
     # Where a test lets another agent see the end, nobody has asked for the exit code.
     for child in made.launcher._children.values():
-        child.process.kill()
-        child.process.wait()
+        with suppress(ProcessLookupError):
+            os.kill(child.process.pid, signal.SIGKILL)
+        while processes.birth(child.process.pid):
+            time.sleep(0.01)
+        child.process.reap()
 
 
 def pid_of(handle):

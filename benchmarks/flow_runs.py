@@ -1,0 +1,158 @@
+"""Flow runs per second, CPU per run, and the time from due to the flow's first line.
+
+    python -m benchmarks.flow_runs [--version 2|3] [--rounds N]
+
+The same server, the same flow, the same limit: first the peer (Prefect 3.8's process worker, 2.20's
+agent), then this program, in turns.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import bed
+from tests.integration.agents import ensure_pool, process_block
+from tests.testbed import seed
+from tests.testbed.prefect import PrefectServer
+
+RUNS = 24
+LIMIT = 8
+FLOW = """
+import time
+from prefect import flow, runtime
+
+@flow
+def noop():
+    with open({notes!r}, "a") as file:
+        file.write(f"{{runtime.flow_run.id}} {{time.time()}}\\n")
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a round took.
+
+    Attributes:
+        rate: runs per second, from the moment that all are due until all are Completed.
+        cpu: seconds of a core per run, the launching process's own work included.
+    """
+
+    rate: float
+    cpu: float
+
+
+class Bed:
+    """A server with the deployments of both sides."""
+
+    def __init__(self, server: PrefectServer, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        self.notes = folder / "notes"
+        (folder / "code").mkdir()
+        (folder / "code" / "flow.py").write_text(FLOW.format(notes=str(self.notes)))
+        self.client = server.client()
+        ensure_pool(self.client)
+        block = process_block(self.client, "bench", stream_output=False, env={}, command=None)
+        self.ours = self._deploy("ours", "default-agent-pool", infrastructure_document_id=block)
+        if server.major == 2:
+            self.theirs = self.ours
+        else:
+            body = {"name": "workers", "type": "process"}
+            seed.request(self.client, "POST", "/work_pools/", body)
+            self.theirs = self._deploy("theirs", "workers")
+
+    def _deploy(self, name: str, pool: str, **fields: object) -> str:
+        made = seed.deployment(
+            self.client,
+            name,
+            flow_name="noop",
+            work_pool_name=pool,
+            entrypoint="flow.py:noop",
+            path=str(self.folder / "code"),
+            enforce_parameter_schema=False,
+            **fields,
+        )
+        return str(made["id"])
+
+    def env(self, home: str) -> dict[str, str]:
+        """Return the environment of an agent, with a home of its own."""
+        where = self.folder / home
+        where.mkdir(exist_ok=True)
+        return {
+            **self.server.client_env,
+            "PREFECT_HOME": str(where),
+            "RECONCILER_AGENT_PYTHON": str(self.server.python),
+            "RECONCILER_AGENT_STATE_DIR": str(where / "state"),
+        }
+
+    def peer(self) -> bed.Measured:
+        """Start Prefect's own."""
+        prefect = str(self.server.python.with_name("prefect"))
+        if self.server.major == 2:
+            command = [prefect, "agent", "start", "-p", "default-agent-pool", "--limit", str(LIMIT)]
+            ready = "Agent started"
+        else:
+            command = [prefect, "worker", "start", "--type", "process", "-p", "workers"]
+            command += ["--limit", str(LIMIT)]
+            ready = "started!"
+        return self._started(command, "peer", ready)
+
+    def us(self) -> bed.Measured:
+        """Start this program's agent."""
+        return self._started([str(bed.RECONCILER), "agent", "--limit", str(LIMIT)], "us", "serves")
+
+    def _started(self, command: list[str], home: str, ready: str) -> bed.Measured:
+        made = bed.Measured(command, self.env(home), self.folder / f"{home}.log")
+        seed.wait_until(lambda: ready.encode() in made.log.read_bytes(), seconds=120)
+        time.sleep(3)  # its first look for runs is over
+        return made
+
+    def round(self, agent: bed.Measured, deployment: str) -> Round:
+        """Make all runs due at once, wait for the last, end the agent."""
+        agent.mark()
+        began = time.perf_counter()
+        runs = {seed.flow_run(self.client, deployment)["id"] for _ in range(RUNS)}
+        seed.wait_until(lambda: self.completed() >= runs, seconds=600)
+        seconds = time.perf_counter() - began
+        cpu = agent.stop()
+        return Round(RUNS / seconds, cpu / RUNS)
+
+    def completed(self) -> set[str]:
+        """Return the ids of the runs that are Completed."""
+        only = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+        time.sleep(0.1)
+        return {run["id"] for run in seed.listing(self.client, "flow_runs", **only)}
+
+
+def measure(version: int, rounds: int) -> tuple[list[Round], list[Round]]:
+    """Return the rounds of the peer and of this program."""
+    theirs, ours = [], []
+    with tempfile.TemporaryDirectory() as folder, PrefectServer(version) as server:
+        table = Bed(server, Path(folder))
+        for _ in range(rounds):
+            theirs.append(table.round(table.peer(), table.theirs))
+            ours.append(table.round(table.us(), table.ours))
+            print(version, theirs[-1], ours[-1], flush=True)
+    return theirs, ours
+
+
+def main() -> None:
+    """Print the medians of both, and their ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--version", type=int, action="append", choices=[2, 3])
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    for version in options.version or [2, 3]:
+        theirs, ours = measure(version, options.rounds)
+        rate = bed.ratio([r.rate for r in ours], [r.rate for r in theirs])
+        cpu = bed.ratio([r.cpu for r in theirs], [r.cpu for r in ours])
+        middle = [statistics.median(r.cpu for r in each) for each in (theirs, ours)]
+        print(
+            f"Prefect {version}: {rate:.1f} x the runs per second, 1/{cpu:.1f} of the CPU", middle
+        )
+
+
+if __name__ == "__main__":
+    main()
