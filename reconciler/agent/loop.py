@@ -36,6 +36,10 @@ from reconciler.runtime.supervision import race, supervise
 _PAGE = 200
 _SOON = 0.2
 _JITTER = 0.3
+_BRISK = 0.5
+"""Seconds between two looks where there was work just now; one run seldom comes alone."""
+_EASING = 1.5
+"""By which the pause grows with each look that finds nothing, up to the longest."""
 
 
 class Agent:
@@ -63,6 +67,7 @@ class Agent:
         self._active: dict[str, ActiveRun] = {}
         self._survey = Survey(self._context, self._queues, self._active, self._slots, self._take_on)
         self._runs: anyio.abc.TaskGroup | None = None
+        self._pause = 0.0
 
     @property
     def active(self) -> int:
@@ -152,8 +157,10 @@ class Agent:
         Returns:
             Seconds after which to look again.
         """
-        pause = self._context.options.poll_seconds * (1 + _JITTER * random.uniform(-1, 1))  # noqa: S311
-        return min(pause, await self._look())
+        longest = self._context.options.poll_seconds
+        soon = await self._look()
+        pause = self._pause = min(max(self._pause * _EASING, _BRISK), longest)
+        return min(pause * (1 + _JITTER * random.uniform(-1, 1)), soon)  # noqa: S311
 
     async def _look(self) -> float:
         """Take on what is due; return the seconds after which more is known to be, else infinity."""
@@ -188,6 +195,7 @@ class Agent:
             if run.id not in self._active:
                 if not self._slots.take():
                     break
+                self._pause = 0.0
                 token = new_token(self._context.presence.worker)
                 self._take_on(run, token, partial(run_flow, self._context))
         if due and more:

@@ -25,7 +25,7 @@ class AgentOptions:
         only: gives the ids of the runs to look after, at each look; all others are left alone. None
             means every run of the queues.
         limit: most runs at a time; None means without limit.
-        poll_seconds: between two looks for due runs.
+        poll_seconds: longest pause between two looks for due runs; shorter while there is work.
         prefetch_seconds: how far ahead scheduled runs are known, so that they start on time.
         heartbeat_seconds: between two heartbeats.
         grace_seconds: how long a run may take to stop.
@@ -42,7 +42,7 @@ class AgentOptions:
     declared: Callable[[], tuple[str, ...]] | None = None
     only: Callable[[], Collection[str]] | None = None
     limit: int | None = None
-    poll_seconds: float = 5.0
+    poll_seconds: float = 2.0
     prefetch_seconds: float = 15.0
     heartbeat_seconds: float = 10.0
     grace_seconds: float = 30.0

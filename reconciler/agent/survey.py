@@ -22,6 +22,9 @@ Job = Callable[[ActiveRun], Awaitable[None]]
 TakeOn = Callable[[FlowRun, str, Job], None]
 """Starts a job for a run under a token; the slot has been taken."""
 
+_POLLS = 2.5
+"""Pauses between two surveys: a survey costs more than a look for due runs, and nobody waits for it."""
+
 
 class Survey:
     """Looks at all claimed runs of the pool, in one listing."""
@@ -45,7 +48,7 @@ class Survey:
         """Look again and again."""
         while True:
             await self.look()
-            await self._context.clock.sleep(self._context.options.poll_seconds)
+            await self._context.clock.sleep(_POLLS * self._context.options.poll_seconds)
 
     async def look(self) -> None:
         """Look once; runs that we are at work on are only told of their cancellation."""

@@ -152,7 +152,11 @@ class AgentSettings(Group):
         (), description="Prefixes of names of work queues to serve, as a JSON list."
     )
     limit: int | None = Field(None, ge=1, description="Most flow runs at a time.")
-    poll_seconds: float = Field(5.0, gt=0, description="Time between two looks for due flow runs.")
+    poll_seconds: float = Field(
+        2.0,
+        gt=0,
+        description="Longest time between two looks for due flow runs; less while there is work.",
+    )
     prefetch_seconds: float = Field(
         15.0, ge=0, description="How far ahead scheduled flow runs are known."
     )

@@ -227,14 +227,17 @@ class ProcessLauncher:
         """Pass streamed output on. The ends of processes come from the kernel by themselves."""
         clock = self._around.clock
         swept = None
-        while True:
-            if swept is None or clock.monotonic() - swept > _SWEEP_EVERY:
-                self._sweep()
-                swept = clock.monotonic()
-            if self._warm is not None:
-                self._warm.tidy()
-            self._logs.pass_on()
-            await clock.sleep(_POLL * 5)
+        try:
+            while True:
+                if swept is None or clock.monotonic() - swept > _SWEEP_EVERY:
+                    self._sweep()
+                    swept = clock.monotonic()
+                if self._warm is not None:
+                    self._warm.tidy()
+                self._logs.pass_on()
+                await clock.sleep(_POLL * 5)
+        finally:
+            await self.close()
 
     async def close(self) -> None:
         """End the helper processes of warm starts."""
