@@ -9,9 +9,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jsonschema import Draft7Validator
-from jsonschema.exceptions import SchemaError
-
 from reconciler.blocks.prefect_schema import pointers, reachable
 from reconciler.model.near import did_you_mean
 from reconciler.model.values import Value, contains_secret
@@ -121,6 +118,9 @@ def _name_problems(key: str, names: Value, properties: Mapping[Any, Value]) -> I
 
 
 def _draft_problems(schema: Mapping[str, Value]) -> Iterator[Complaint]:
+    from jsonschema import Draft7Validator  # noqa: PLC0415 - a start that needs none of it is quicker
+    from jsonschema.exceptions import SchemaError  # noqa: PLC0415 - a start that needs none of it is quicker
+
     plain = {key: value for key, value in schema.items() if key in ("properties", "definitions")}
     try:
         Draft7Validator.check_schema(plain)

@@ -1,14 +1,14 @@
 """The data of every other block type, judged by the schema that the server has for it."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-from jsonschema import Draft7Validator
-from jsonschema.exceptions import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from reconciler.model.complaints import Complaint
 from reconciler.model.near import did_you_mean
 from reconciler.model.values import Masked, Ref, UnknownRef, Value, revealed
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 _DEFINITIONS = "#/definitions/"
 _TYPES = {
@@ -82,6 +82,8 @@ def _check_field(name: str, value: Value, fields: Mapping[str, Any]) -> Iterator
     schema = _closed({**fields["properties"][name], "definitions": definitions}, definitions)
     if name in (fields.get("block_schema_references") or {}):
         return  # written inline, it is the other type's data: the server doesn't look into it
+    from jsonschema import Draft7Validator  # noqa: PLC0415 - a start that needs none of it is quicker
+
     for error in Draft7Validator(schema).iter_errors(revealed(value)):
         if not _excusable(error):
             path = (name, *error.absolute_path)
@@ -104,7 +106,7 @@ def _closed(schema: Any, definitions: Mapping[str, Any]) -> Any:
     return {key: _closed(inner, definitions) for key, inner in schema.items()}
 
 
-def _excusable(error: ValidationError) -> bool:
+def _excusable(error: "ValidationError") -> bool:
     return error.instance is None or _has_mask(error.instance)
 
 
@@ -116,7 +118,7 @@ def _has_mask(value: object) -> bool:
     return isinstance(value, Masked | UnknownRef)
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: "ValidationError") -> str:
     """Say what is wrong; jsonschema's own messages hold the value, which may be a secret."""
     rule: Any = error.validator_value
     if error.validator == "type":

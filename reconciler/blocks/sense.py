@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import jsonpatch
-
 from reconciler.blocks.images import is_reference
 from reconciler.blocks.kubernetes_base import base_manifest
 
@@ -35,6 +33,8 @@ def senseless(slug: str, data: Mapping[str, Any]) -> Iterator[Found]:
 
 def patch_fault(operation: Any) -> str | None:
     """Return why something is no operation of a JSON patch (RFC 6902); None if it is one."""
+    import jsonpatch  # noqa: PLC0415 - a start that needs none of it is quicker
+
     try:
         jsonpatch.JsonPatch([operation])
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:

@@ -5,9 +5,27 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
+
+from reconciler.cli.exits import FAILED
 
 _PACKAGE = Path(__file__).parents[1]
+
+
+def run_to_the_end(job: Callable[[], int]) -> NoReturn:
+    """Run a command line and end the process with its exit code."""
+    prepare_streams()
+    stop_like_ctrl_c()
+    try:
+        code = job()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except Exception as error:  # noqa: BLE001 - the last resort: no traceback reaches a user
+        explain_fault(error)
+        code = FAILED
+    sys.exit(code)
 
 
 def prepare_streams() -> None:

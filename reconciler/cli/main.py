@@ -1,9 +1,8 @@
-"""The command `reconciler`: its commands, and the one place that ends the process.
+"""The command `reconciler`: its commands, and what their ends mean as an exit code.
 
 Commands import what they need when they are called, so that `--help` stays quick.
 """
 
-import sys
 from collections.abc import Sequence
 
 import typer
@@ -30,8 +29,7 @@ from reconciler.cli import (
     validate,
     version,
 )
-from reconciler.cli.exits import FAILED, INTERRUPTED, USAGE, Finished
-from reconciler.cli.faults import explain_fault, prepare_streams, stop_like_ctrl_c
+from reconciler.cli.exits import INTERRUPTED, USAGE, Finished
 
 app = typer.Typer(
     name="reconciler",
@@ -66,20 +64,6 @@ for module in (
     version,
 ):
     module.register(app)
-
-
-def main() -> None:
-    """Run the command line and end the process with its exit code."""
-    prepare_streams()
-    stop_like_ctrl_c()
-    try:
-        code = run()
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except Exception as error:  # noqa: BLE001 - the last resort: no traceback reaches a user
-        explain_fault(error)
-        code = FAILED
-    sys.exit(code)
 
 
 def run(args: Sequence[str] | None = None) -> int:

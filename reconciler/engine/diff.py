@@ -7,8 +7,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from deepdiff import DeepDiff
-
 from reconciler.model import paths
 from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.values import (
@@ -43,6 +41,8 @@ def differing(
     """
     if equal(before, after, fingerprinter):
         return ()
+    from deepdiff import DeepDiff  # noqa: PLC0415 - a start that needs none of it is quicker
+
     found = DeepDiff(
         _tree(paths.opened(before), fingerprinter),
         _tree(paths.opened(after), fingerprinter),

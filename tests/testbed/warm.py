@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import reconciler
-from reconciler.cli.main import main
+from reconciler.cli.faults import run_to_the_end
+from reconciler.cli.main import run
 from tests.testbed.cli import Cli, Finished
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -181,4 +182,4 @@ def _become(command: Mapping[str, Any], descriptors: "array.array[int]") -> None
     os.environ.update(command["env"])
     os.chdir(command["cwd"])
     sys.argv = ["reconciler", *command["args"]]
-    main()
+    run_to_the_end(run)
