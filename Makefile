@@ -12,6 +12,9 @@ PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
+# Thousands of processes import the same modules: what is compiled once halves their start.
+unexport PYTHONDONTWRITEBYTECODE
+
 FAST := $(wildcard tests/unit tests/properties tests/contract)
 
 # uv does not read pip's configuration: where only pip knows the way to packages, pip does it.
