@@ -1,6 +1,6 @@
 """A YAML document as read: plain JSON values with the mark of each of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,11 +95,8 @@ class Places(Mapping[Path, Place]):
     def __init__(self, file: str, root: Node) -> None:
         self._file = file
         self._root = root
-        self._all: dict[Path, Place] | None = None
 
     def __getitem__(self, path: Path) -> Place:
-        if self._all is not None:
-            return self._all[path]
         mark, node = self._root.mark, self._root
         for step in path:
             mark, node = _step(node, step)
@@ -111,12 +108,15 @@ class Places(Mapping[Path, Place]):
     def __len__(self) -> int:
         return len(self._each())
 
+    def items(self) -> ItemsView[Path, Place]:
+        """Return all places with their paths, found in one walk."""
+        return self._each().items()
+
     def _each(self) -> dict[Path, Place]:
-        if self._all is None:
-            found = _marks(self._root, ())
-            self._all = {(): self._root.mark.place(self._file)}
-            self._all.update((path, mark.place(self._file)) for path, mark in found)
-        return self._all
+        """Find all of them; they are not kept, since many documents stay in memory."""
+        found: dict[Path, Place] = {(): self._root.mark.place(self._file)}
+        found.update((path, mark.place(self._file)) for path, mark in _marks(self._root, ()))
+        return found
 
 
 def _step(node: Node, step: str | int) -> tuple[Mark, Node]:

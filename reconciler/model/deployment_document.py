@@ -111,13 +111,16 @@ def read_document(document: Document) -> Reading:
 
 def places(document: Document, reading: Reading) -> dict[str, Place]:
     """Return the places of fields by field path, as deep as mappings go."""
-    result: dict[str, Place] = {}
+    names: dict[Path, list[str]] = {}
     for name, path in reading.paths.items():
-        result[name] = document.at(*path)
-        for found, place in document.places.items():
-            rest = found[len(path) :]
-            if rest and found[: len(path)] == path and all(isinstance(k, str) for k in rest):
-                result[_field_path(name, rest)] = place
+        names.setdefault(path, []).append(name)
+    result = {name: document.at(*path) for name, path in reading.paths.items()}
+    for found, place in document.places.items():
+        for depth in range(len(found) - 1, -1, -1):
+            if not isinstance(found[depth], str):
+                break
+            for name in names.get(found[:depth], ()):
+                result[_field_path(name, found[depth:])] = place
     return result
 
 
