@@ -24,7 +24,7 @@ define install
 endef
 PROJECT := --no-deps --no-build-isolation -e .
 
-.PHONY: help up test test-unit thorough test-kubernetes test-bed matrix screenshots lint format check requirements clean
+.PHONY: help up test test-unit thorough fuzz test-kubernetes test-bed matrix screenshots lint format check requirements clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ test-unit: $(VENV)/.dev ## the fast tests, no servers (below 30 s)
 
 thorough: $(VENV)/.dev test-bed ## all tests, with faults at every place instead of at some (hours)
 	RECONCILER_THOROUGH=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.dev ## search for inputs that break us, 60 s for each target, or SECONDS_EACH
+	for each in $$($(PY) -c 'from tests.fuzz.targets import TARGETS; print(*TARGETS)'); do \
+	  $(PY) -m tests.fuzz $$each -max_total_time=$(or $(SECONDS_EACH),60) -max_len=4096 2>&1 | tail -1; done
 
 test-kubernetes: $(VENV)/.dev test-bed ## all that runs on the real Kubernetes cluster (built once, some minutes)
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -k "kubernetes" $(PYTEST_ARGS) tests/contract tests/integration

@@ -2,13 +2,13 @@
 
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -52,6 +52,13 @@ class Measured:
         used = psutil.Process(self.process.pid).cpu_times()
         self._from = used.user + used.system + used.children_user + used.children_system
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.returncode is None:
+            self.stop()
+
     def stop(self) -> float:
         """End it as a user would; return the seconds of CPU since the mark."""
         self.process.send_signal(signal.SIGINT)
@@ -90,17 +97,3 @@ def clean_environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment without settings of Prefect or ours, and `env` over it."""
     mine = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "RECONCILER_"))}
     return mine | dict(env)
-
-
-def in_turns(rounds: int, *things: Callable[[], Taken]) -> list[list[Taken]]:
-    """Measure each thing `rounds` times, in turns: a slow moment of the machine strikes all."""
-    found: list[list[Taken]] = [[] for _ in things]
-    for _ in range(rounds):
-        for taken, thing in zip(found, things, strict=True):
-            taken.append(thing())
-    return found
-
-
-def ratio(of: Sequence[float], to: Sequence[float]) -> float:
-    """Return the median of the ratios of pairs."""
-    return statistics.median(a / b for a, b in zip(of, to, strict=True))

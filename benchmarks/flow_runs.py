@@ -2,24 +2,29 @@
 
     python -m benchmarks.flow_runs [--version 2|3] [--rounds N]
 
+Latency is that of runs made by hand at odd moments, due at once, with everything at its default.
+
 The same server, the same flow, the same limit: first the peer (Prefect 3.8's process worker, 2.20's
 agent), then this program, in turns.
 """
 
 import argparse
-import statistics
+import random
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import bed
+from benchmarks.report import Row
 from tests.integration.agents import ensure_pool, process_block
 from tests.testbed import seed
 from tests.testbed.prefect import PrefectServer
 
 RUNS = 24
 LIMIT = 8
+LATE_RUNS = 9
 FLOW = """
 import time
 from prefect import flow, runtime
@@ -36,11 +41,11 @@ class Round:
     """What a round took.
 
     Attributes:
-        rate: runs per second, from the moment that all are due until all are Completed.
+        seconds: per run, from the moment that all are due until all are Completed.
         cpu: seconds of a core per run, the launching process's own work included.
     """
 
-    rate: float
+    seconds: float
     cpu: float
 
 
@@ -111,13 +116,33 @@ class Bed:
 
     def round(self, agent: bed.Measured, deployment: str) -> Round:
         """Make all runs due at once, wait for the last, end the agent."""
-        agent.mark()
-        began = time.perf_counter()
-        runs = {seed.flow_run(self.client, deployment)["id"] for _ in range(RUNS)}
-        seed.wait_until(lambda: self.completed() >= runs, seconds=600)
-        seconds = time.perf_counter() - began
-        cpu = agent.stop()
-        return Round(RUNS / seconds, cpu / RUNS)
+        with agent:
+            agent.mark()
+            began = time.perf_counter()
+            runs = {seed.flow_run(self.client, deployment)["id"] for _ in range(RUNS)}
+            seed.wait_until(lambda: self.completed() >= runs, seconds=600)
+            seconds = time.perf_counter() - began
+            time.sleep(5)  # the last processes have ended
+            return Round(seconds / RUNS, agent.stop() / RUNS)
+
+    def latencies(self, agent: bed.Measured, deployment: str) -> list[float]:
+        """Make runs at odd moments; return the seconds from due to the flow's first line."""
+        found = []
+        with agent:
+            for number in range(1 + LATE_RUNS):
+                time.sleep(random.uniform(8, 14))
+                due = time.time()
+                run = seed.flow_run(self.client, deployment)["id"]
+                seed.wait_until(lambda run=run: run in self._noted(), seconds=120)
+                seed.wait_until(lambda run=run: run in self.completed(), seconds=120)
+                if number:  # the first one finds everything cold
+                    found.append(self._noted()[run] - due)
+            agent.stop()
+        return found
+
+    def _noted(self) -> dict[str, float]:
+        lines = self.notes.read_text().splitlines() if self.notes.exists() else []
+        return {run: float(at) for run, at in map(str.split, lines)}
 
     def completed(self) -> set[str]:
         """Return the ids of the runs that are Completed."""
@@ -126,16 +151,22 @@ class Bed:
         return {run["id"] for run in seed.listing(self.client, "flow_runs", **only)}
 
 
-def measure(version: int, rounds: int) -> tuple[list[Round], list[Round]]:
-    """Return the rounds of the peer and of this program."""
+def measure(version: int, rounds: int) -> Iterator[Row]:
+    """Yield what was measured."""
     theirs, ours = [], []
     with tempfile.TemporaryDirectory() as folder, PrefectServer(version) as server:
         table = Bed(server, Path(folder))
         for _ in range(rounds):
             theirs.append(table.round(table.peer(), table.theirs))
             ours.append(table.round(table.us(), table.ours))
-            print(version, theirs[-1], ours[-1], flush=True)
-    return theirs, ours
+        late = table.latencies(table.peer(), table.theirs), table.latencies(table.us(), table.ours)
+    peer = f"Prefect {server.version}'s {'agent' if version == 2 else 'process worker'}"
+    what, fast = f"{RUNS} no-op flow runs at limit {LIMIT}", 10 if version == 2 else 5
+    times = [r.seconds for r in theirs], [r.seconds for r in ours]
+    yield Row(f"{what}: time per run", peer, *times, target=fast, unit="s")
+    used = [r.cpu for r in theirs], [r.cpu for r in ours]
+    yield Row(f"{what}: CPU per run", peer, *used, target=fast, unit="s")
+    yield Row("due to the flow's first line, at defaults", peer, *late, target=5, unit="s")
 
 
 def main() -> None:
@@ -145,13 +176,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     for version in options.version or [2, 3]:
-        theirs, ours = measure(version, options.rounds)
-        rate = bed.ratio([r.rate for r in ours], [r.rate for r in theirs])
-        cpu = bed.ratio([r.cpu for r in theirs], [r.cpu for r in ours])
-        middle = [statistics.median(r.cpu for r in each) for each in (theirs, ours)]
-        print(
-            f"Prefect {version}: {rate:.1f} x the runs per second, 1/{cpu:.1f} of the CPU", middle
-        )
+        for row in measure(version, options.rounds):
+            print(row, flush=True)
 
 
 if __name__ == "__main__":

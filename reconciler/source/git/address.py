@@ -42,7 +42,7 @@ def parse(text: str) -> Address:
     if "://" in text:
         return _from_url(text)
     scp = _SCP.fullmatch(text)
-    if scp and not Path(text).exists():
+    if scp and not _exists(text):
         if scp["host"].startswith("-"):
             raise SourceError(f"{_bare(text)!r} is not an address of a repository")
         if scp["host"] in _SCHEMES or "@" in scp["path"].partition("/")[0]:
@@ -51,12 +51,27 @@ def parse(text: str) -> Address:
                 hint="with user and password it begins with https://",
             )
         return Address(url=text, shown=text)
-    path = Path(text).expanduser().resolve()
-    if not path.is_dir():
+    path = _directory(text)
+    if path is None:
         raise SourceError(
             f"{_bare(text)} is no directory", hint="name a git URL or a local repository"
         )
     return Address(url=path.as_uri(), shown=str(path))
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except OSError:  # a name that is too long (found by fuzzing)
+        return False
+
+
+def _directory(text: str) -> Path | None:
+    try:
+        path = Path(text).expanduser().resolve()
+        return path if path.is_dir() else None
+    except (OSError, RuntimeError):  # a name that is too long, `~` of nobody (found by fuzzing)
+        return None
 
 
 def scrub(text: str) -> str:
@@ -95,7 +110,9 @@ def _from_url(text: str) -> Address:
     if parts.scheme == "ssh":
         return _without_password(parts, host)
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")
-    return Address(url=bare.geturl(), shown=bare._replace(query="").geturl(), login=_login(parts))
+    # Scrubbed as well: after an unquoted slash a part of a password passes for a path.
+    shown = scrub(bare._replace(query="").geturl())
+    return Address(url=bare.geturl(), shown=shown, login=_login(parts))
 
 
 def _without_password(parts: SplitResult, host: str) -> Address:

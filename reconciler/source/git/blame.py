@@ -61,6 +61,13 @@ def _lines(out: bytes) -> Iterator[tuple[int, Written]]:
 def _written(commit: str, said: Mapping[str, str]) -> Written:
     if set(commit) == {"0"}:
         return Written(None, "", None, "not committed yet")
-    seconds = said.get("author-time", "")
-    when = datetime.fromtimestamp(int(seconds), UTC) if seconds.isdecimal() else None
+    when = _moment(said.get("author-time", ""))
     return Written(commit, said.get("author", ""), when, said.get("summary", ""))
+
+
+def _moment(seconds: str) -> datetime | None:
+    """Read a commit's time, which may be any number that its author likes (found by fuzzing)."""
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,170 @@
+"""First and second apply of fifty deployments, beside `prefect deploy --all` and bare requests.
+
+    python -m benchmarks.applying [--version 2|3] [--rounds N]
+
+One `prefect.yaml` for both. The floor is what a client can't do without: one POST for each
+deployment, sent eight at a time by a bare httpx client.
+"""
+
+import argparse
+import asyncio
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import yaml
+
+from benchmarks import bed
+from benchmarks.report import Row
+from tests.testbed import seed
+from tests.testbed.prefect import PrefectServer
+
+COUNT = 50
+_AT_ONCE = 8
+# Prefect 3.8.8's `deploy` ends after its first deployment, since its own server refuses the
+# question for workers (422, tried); so the peer is told that there are none. 2.20 needs no help.
+_DEPLOY = """
+import sys
+from prefect.client.orchestration import PrefectClient
+async def none(*_, **__): return []
+PrefectClient.read_workers_for_work_pool = none
+from prefect.cli import app
+sys.argv = ["prefect", "--no-prompt", "deploy", "--all"]
+app()
+"""
+
+
+class Bed:
+    """A server and a project."""
+
+    def __init__(self, server: PrefectServer, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        (folder / "flow.py").write_text("from prefect import flow\n@flow\ndef noop(): pass\n")
+        deployments = [
+            {
+                "name": f"d{number}",
+                "flow_name": "noop",
+                "entrypoint": "flow.py:noop",
+                "tags": ["bench", f"team-{number % 5}"],
+                "parameters": {},
+                "work_pool": {"name": "pool"},
+                "schedules": [{"cron": f"{number} 3 * * *", "timezone": "Europe/Berlin"}],
+            }
+            for number in range(COUNT)
+        ]
+        step = {"prefect.deployments.steps.set_working_directory": {"directory": str(folder)}}
+        project = {"name": "bench", "pull": [step], "deployments": deployments}
+        (folder / "prefect.yaml").write_text(yaml.safe_dump(project))
+        (folder / "reconciler.yaml").write_text("name: bench\n")
+        subprocess.run(["git", "init", "-q", str(folder)], check=True)
+        self.env = {
+            **server.client_env,
+            "PREFECT_HOME": str(folder / "home"),
+            "RECONCILER_STATE_DIR": str(folder / "state"),
+        }
+
+    def fresh(self) -> None:
+        """Empty the server, but for the pool."""
+        self.server.reset()
+        with self.server.client() as client:
+            seed.request(client, "POST", "/work_pools/", {"name": "pool", "type": "process"})
+
+    def prefect(self) -> bed.Taken:
+        """Run `prefect deploy --all`."""
+        taken = bed.run([str(self.server.python), "-c", _DEPLOY], self.env, cwd=self.folder)
+        self._check()
+        return taken
+
+    def reconciler(self) -> bed.Taken:
+        """Run `reconciler apply`."""
+        command = [str(bed.RECONCILER), "apply", "--yes"]
+        taken = bed.run(command, self.env, cwd=self.folder)
+        self._check()
+        return taken
+
+    def bare(self) -> bed.Taken:
+        """Send the bare requests."""
+        with self.server.client() as client:
+            flow = seed.flow(client, "noop")
+        deployments = yaml.safe_load((self.folder / "prefect.yaml").read_text())["deployments"]
+        bodies = [
+            {
+                "name": one["name"],
+                "flow_id": flow,
+                "tags": one["tags"],
+                "entrypoint": one["entrypoint"],
+                "work_pool_name": "pool",
+                "schedules": [{"schedule": one["schedules"][0], "active": True}],
+                "enforce_parameter_schema": False,
+            }
+            for one in deployments
+        ]
+        began, cpu = time.perf_counter(), time.process_time()
+        asyncio.run(self._send(bodies))
+        taken = bed.Taken(time.perf_counter() - began, time.process_time() - cpu)
+        self._check()
+        return taken
+
+    async def _send(self, bodies: list[dict[str, object]]) -> None:
+        gate = asyncio.Semaphore(_AT_ONCE)
+        async with httpx.AsyncClient(timeout=60) as http:
+
+            async def one(body: dict[str, object]) -> None:
+                async with gate:
+                    answer = await http.post(f"{self.server.url}/deployments/", json=body)
+                    answer.raise_for_status()
+
+            await asyncio.gather(*map(one, bodies))
+
+    def _check(self) -> None:
+        with self.server.client() as client:
+            assert len(seed.listing(client, "deployments")) == COUNT
+
+
+@contextmanager
+def prepared(version: int) -> Iterator[Bed]:
+    """Start a server and lay the project out."""
+    with tempfile.TemporaryDirectory() as folder, PrefectServer(version) as server:
+        yield Bed(server, Path(folder))
+
+
+def measure(version: int, rounds: int) -> Iterator[Row]:
+    """Yield what was measured."""
+    with prepared(version) as table:
+        first: list[list[float]] = [[], [], []]
+        second: list[list[float]] = [[], []]
+        for _ in range(rounds):
+            table.fresh()
+            first[0].append(table.prefect().seconds)
+            second[0].append(table.prefect().seconds)
+            table.fresh()
+            first[1].append(table.reconciler().seconds)
+            second[1].append(table.reconciler().seconds)
+            table.fresh()
+            first[2].append(table.bare().seconds)
+    name = f"Prefect {table.server.version}"
+    what = f"first apply of {COUNT} deployments"
+    peer = "`prefect deploy --all`"
+    yield Row(what, f"{name}, {peer}", first[0], first[1], target=4, unit="s")
+    yield Row(what, f"{name}, bare POSTs (floor)", first[2], first[1], target=1 / 1.5, unit="s")
+    what = f"second apply of {COUNT} unchanged deployments, from the command line"
+    yield Row(what, f"{name}, {peer}", second[0], second[1], target=20, unit="s")
+
+
+def main() -> None:
+    """Print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--version", type=int, action="append", choices=[2, 3])
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    for version in options.version or [2, 3]:
+        for row in measure(version, options.rounds):
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
