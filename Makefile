@@ -24,7 +24,7 @@ define install
 endef
 PROJECT := --no-deps --no-build-isolation -e .
 
-.PHONY: help up test test-unit thorough fuzz test-kubernetes test-bed matrix screenshots lint format check requirements clean
+.PHONY: help up test test-unit thorough fuzz test-kubernetes test-bed matrix bench screenshots lint format check requirements clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ matrix: $(VENV)/.dev test-bed ## every infrastructure type through every ending,
 	@mkdir -p build docs/infrastructure
 	code=0; $(BIN)/pytest -n $(WORKERS) --dist loadgroup --junitxml build/matrix.xml $(PYTEST_ARGS) tests/contract/test_matrix.py || code=$$?; \
 	  $(PY) -m tests.contract.table build/matrix.xml docs/infrastructure/matrix.md; exit $$code
+
+bench: $(VENV)/.dev test-bed ## measure beside Prefect's own tools and bare floors, into docs/benchmarks.md (an hour)
+	$(PY) -m benchmarks $(BENCH)
 
 screenshots: $(VENV)/.dev test-bed ## pictures of the dashboard, in docs/images/
 	RECONCILER_SCREENSHOTS=docs/images $(BIN)/pytest -k accessible tests/e2e/test_dashboard.py

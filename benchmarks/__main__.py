@@ -1,0 +1,84 @@
+"""Run the benchmarks and write `docs/benchmarks.md`: `python -m benchmarks [PART …] [--version 2|3]`.
+
+What a part measured is kept in `build/benchmarks/`, so that parts can be run one by one; the page
+has all that is there.
+"""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from benchmarks import applying, flow_runs, scale, starting
+from benchmarks.report import HEAD, Row
+
+KEPT = Path("build/benchmarks")
+PAGE = Path("docs/benchmarks.md")
+PARTS: dict[str, Callable[[int, int], Iterator[Row]]] = {
+    "starting": starting.measure,
+    "applying": applying.measure,
+    "flow_runs": flow_runs.measure,
+    "scale": lambda version, rounds: scale.measure(version, 10_000, rounds),
+}
+TEXT = """# Benchmarks
+
+Each line compares two programs, or this one with a floor, that did the same on the same server in
+turns; the ratio is the median of the ratios of pairs, and counts more than the numbers beside it, which
+are medians and depend on the machine. Written by `make bench` ({parts}).
+
+Machine: {machine}. Date: {date}. Rounds: {rounds}.
+
+{table}
+
+The peers run with their defaults, as their documents tell to use them: `prefect deploy --all` on a
+`prefect.yaml`, Prefect 2.20's agent and Prefect 3.8's process worker. 3.8.8's `deploy` is told that
+there are no workers, since its own server refuses that question here, and it would end after its
+first deployment. CPU is that of the launching program and of all that it started, by the kernel's
+account, its start left out.
+"""
+
+
+def main() -> None:
+    """Measure what is asked for, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[])
+    parser.add_argument("--version", type=int, action="append", choices=[2, 3])
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    KEPT.mkdir(parents=True, exist_ok=True)
+    for part in options.parts or PARTS:
+        for version in options.version or [3, 2]:
+            rows = []
+            for row in PARTS[part](version, options.rounds):
+                print(row, flush=True)
+                rows.append(asdict(row))
+            (KEPT / f"{part}-{version}.json").write_text(json.dumps(rows))
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+def page() -> str:
+    """Put the page together from all that was measured."""
+    rows, parts = [], []
+    for part in PARTS:
+        for path in sorted(KEPT.glob(f"{part}-*.json"), reverse=True):
+            rows += [Row(**row) for row in json.loads(path.read_text())]
+            parts.append(path.stem)
+    rounds = sorted({len(row.ours) for row in rows})
+    memory = psutil.virtual_memory().total / 2**30
+    return TEXT.format(
+        parts=", ".join(parts),
+        machine=f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}",
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        rounds=f"{rounds[0]} to {rounds[-1]} pairs",
+        table="\n".join([HEAD, *map(str, rows)]),
+    )
+
+
+if __name__ == "__main__":
+    main()
