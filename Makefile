@@ -24,7 +24,7 @@ define install
 endef
 PROJECT := --no-deps --no-build-isolation -e .
 
-.PHONY: help up test test-unit thorough fuzz test-kubernetes test-bed matrix bench screenshots lint format check requirements clean
+.PHONY: help up test test-unit thorough fuzz test-kubernetes test-bed matrix chaos bench screenshots lint format check requirements clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,17 @@ matrix: $(VENV)/.dev test-bed ## every infrastructure type through every ending,
 	@mkdir -p build docs/infrastructure
 	code=0; $(BIN)/pytest -n $(WORKERS) --dist loadgroup --junitxml build/matrix.xml $(PYTEST_ARGS) tests/contract/test_matrix.py || code=$$?; \
 	  $(PY) -m tests.contract.table build/matrix.xml docs/infrastructure/matrix.md; exit $$code
+
+CHAOS := tests/unit/engine/test_crash.py tests/unit/agent/test_crash.py tests/integration/test_machine.py \
+  tests/integration/test_engine_faults.py tests/integration/test_engine_core.py tests/integration/test_renames.py \
+  tests/integration/test_kind_block_type.py tests/integration/test_agent_crashes.py tests/integration/test_agent_runs.py \
+  tests/e2e/test_faults_kill.py tests/e2e/test_faults_answers.py tests/e2e/test_replicas.py
+
+chaos: $(VENV)/.dev test-bed ## break everything at every place, into docs/reliability.md (an hour)
+	@mkdir -p build
+	code=0; RECONCILER_THOROUGH=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup --junitxml build/chaos.xml $(PYTEST_ARGS) \
+	  -k "crash or kill or fault or spoilt or machine or replicas or applies_at_once or interrupted or survives or whatever" \
+	  $(CHAOS) || code=$$?; $(PY) -m tests.testbed.reliability build/chaos.xml docs/reliability.md; exit $$code
 
 bench: $(VENV)/.dev test-bed ## measure beside Prefect's own tools and bare floors, into docs/benchmarks.md (an hour)
 	$(PY) -m benchmarks $(BENCH)
