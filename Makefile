@@ -24,7 +24,7 @@ define install
 endef
 PROJECT := --no-deps --no-build-isolation -e .
 
-.PHONY: help up test test-unit thorough fuzz test-kubernetes test-bed matrix chaos bench screenshots lint format check requirements clean
+.PHONY: help up test test-unit thorough fuzz test-kubernetes test-bed matrix chaos bench screenshots lint format check coverage requirements clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,7 +87,12 @@ format: $(VENV)/.dev ## put the code in form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-check: lint test-bed ## what CI runs: lint, then all tests with coverage
+# One commit runs one half of the pairs, the next one the other.
+check: lint test-bed ## what CI runs: lint, then all tests, those on both Prefect versions on one of them by turns
+	turn=$$(git rev-list --count HEAD 2>/dev/null || echo 0); \
+	  $(BIN)/pytest -n $(WORKERS) --dist loadgroup --by-turns $$turn $(PYTEST_ARGS)
+
+coverage: $(VENV)/.dev test-bed ## all tests, and how much of the code they reach
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(PYTEST_ARGS)
 
 requirements: $(VENV)/.dev ## compile the pinned requirement files anew
