@@ -268,9 +268,7 @@ class Service:
 
     def _mark(self, turn: Reconciled) -> None:
         if self._statuses is not None:
-            newest = self._source.snapshot
-            revision = None if newest is None else newest.revision
-            self._statuses.turn(turn, revision, self._app.settings.web.url)
+            self._statuses.turn(turn, self._app.settings.web.url)
 
     def _concerns(self) -> dict[str, Concern]:
         return concerns(self.board.standing, self.source, self._trouble)

@@ -45,7 +45,7 @@ class Statuses:
         self._said = _noted(history)
         self._in, self._out = anyio.create_memory_object_stream[tuple[str, CommitStatus]](math.inf)
 
-    def turn(self, turn: Reconciled, newest: str | None, link: str | None) -> None:
+    def turn(self, turn: Reconciled, link: str | None) -> None:
         """Mark the commit that a turn was about.
 
         Later turns about it mark it again only if they end otherwise: they have nothing to do any
@@ -53,10 +53,9 @@ class Statuses:
 
         Args:
             turn: what it did.
-            newest: the revision that the repository has now.
             link: to where people read more.
         """
-        said = _of_turn(turn, newest)
+        said = _of_turn(turn)
         if said is None:
             return
         commit, verdict, text = said
@@ -105,9 +104,10 @@ def _noted(history: History) -> tuple[str, str] | None:
     return None if commit is None else (commit, verdict)
 
 
-def _of_turn(turn: Reconciled, newest: str | None) -> tuple[str, Verdict, str] | None:
-    if isinstance(turn.error, InvalidManifests) and newest is not None:
-        return newest, Verdict.FAILURE, turn.error.message
+def _of_turn(turn: Reconciled) -> tuple[str, Verdict, str] | None:
+    if isinstance(turn.error, InvalidManifests) and turn.newest is not None:
+        # What the source knows by now may be newer, and good.
+        return turn.newest, Verdict.FAILURE, turn.error.message
     if turn.report is None or turn.error is not None:
         return None
     verdict = Verdict.SUCCESS if turn.report.converged else Verdict.FAILURE

@@ -35,6 +35,7 @@ class Standing:
         plan: what differed at the last turn; None before one.
         error: what stood in the way at the last turn; None if nothing.
         problems: of the manifests of the newest revision.
+        newest: that revision; the source may know of one that is newer still.
         turned_at: when the last turn ended; None before one.
         converged_at: when a turn converged last.
         suspended: turns only look.
@@ -46,6 +47,7 @@ class Standing:
     plan: Plan | None = None
     error: ReconcilerError | None = None
     problems: tuple[Problem, ...] = ()
+    newest: str | None = None
     turned_at: datetime | None = None
     converged_at: datetime | None = None
     suspended: bool = False
@@ -127,6 +129,7 @@ class Board:
                 plan=turn.plan or self.standing.plan,
                 error=error,
                 problems=error.problems if isinstance(error, InvalidManifests) else (),
+                newest=turn.newest,
                 turned_at=now,
                 converged_at=now if converged else self.standing.converged_at,
                 history_error=trouble,

@@ -46,10 +46,10 @@ def _all(standing: Standing, source: SourceStatus | None, trouble: str | None) -
         yield Concern("server", "", trouble)
     if source is not None and source.error is not None:
         yield Concern("source", "", source.error)
-    if standing.problems and source is not None:
+    if standing.problems:
         number = len(standing.problems)
         what = f"{number} problem{'s' * (number != 1)}, the first: {standing.problems[0]}"
-        yield Concern("manifests", source.revision or "", what)
+        yield Concern("manifests", standing.newest or "", what)
     elif _matters(standing.error) and trouble is None and not (source and source.error):
         yield Concern("failed", "", standing.error.message if standing.error else "")
     for resource in standing.resources:

@@ -40,12 +40,14 @@ class Reconciled:
         error: what stood in the way of the newest revision or of all of it, None if nothing.
         fresh: the revision is another one than at the turn before.
         plan: what was to be done; None if that could not be found out.
+        newest: the revision that was looked at last, good or not; None if none could be had.
     """
 
     report: Report | None
     error: ReconcilerError | None = None
     fresh: bool = False
     plan: Plan | None = None
+    newest: str | None = None
 
     @property
     def settled(self) -> bool:
@@ -90,6 +92,7 @@ class Follower:
         self._applied = applied
         self._permit = permit
         self._good: tuple[Snapshot, DesiredState] | None = None
+        self._newest_revision: str | None = None
         self._wanted = anyio.Event()
         self._heal: frozenset[Key] = frozenset()
         self.suspended = False
@@ -139,7 +142,7 @@ class Follower:
         )
         # Another writer may have been at work in between: then a newer plan was carried out.
         plan = report.plan if report is not None else None if planned is None else planned.plan
-        return Reconciled(report, error, fresh, plan)
+        return Reconciled(report, error, fresh, plan, self._newest_revision)
 
     async def _newest(self) -> tuple[Planned | None, ReconcilerError | None]:
         """Plan the newest revision if it is good; else say why not, and keep the last good one.
@@ -148,6 +151,7 @@ class Follower:
         """
         try:
             snapshot = await self._source.fetch()
+            self._newest_revision = snapshot.revision
             desired = await anyio.to_thread.run_sync(
                 pipeline.read, snapshot, self._options, self._desk.kinds
             )
