@@ -32,7 +32,6 @@ def test_every_text_can_be_written_whatever_the_locale(tmp_path):
     assert "ü→😀.yaml" in done.stdout.decode()
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")  # noqa: PTH110
 def test_a_full_disk_is_said_in_a_line(tmp_path):
     with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
         done = run(tmp_path, "validate", stdout=full)

@@ -13,6 +13,7 @@ import json
 import os
 import socket
 import subprocess
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ _MOST = 4
 _IDLE = 600.0
 _AGAIN_AFTER = 600.0
 """Seconds until a Python that could not be forked from is tried again."""
+_REMEMBERED = 256
+"""Environments that were seen lately, so that one which comes again is known."""
 _READY_WITHIN = 60.0
 _FORK_WITHIN = 10.0
 _CODE_WITHIN = 5.0
@@ -79,11 +82,13 @@ class WarmStarts:
         self._clock = clock
         self._helpers: dict[frozenset[tuple[str, str]], _Helper] = {}
         self._retired: list[_Helper] = []
-        self._seen: set[int] = set()
+        self._seen: deque[int] = deque(maxlen=_REMEMBERED)
         self._not_before: dict[int, float] = {}
 
     async def fork(self, job: Job) -> Started | None:
         """Make a process that waits at its gate; None if this one has to be started cold."""
+        if _depends_on_folder(job.env):
+            return None
         shared = {k: v for k, v in job.env.items() if not k.startswith(_OF_ONE_RUN)}
         helper = self._helper(shared)
         if helper is None:
@@ -103,6 +108,7 @@ class WarmStarts:
             if now - helper.used > _IDLE:
                 self._retire(key)
         self._retired = [each for each in self._retired if not each.end_if_childless()]
+        self._not_before = {key: at for key, at in self._not_before.items() if at > now}
 
     def close(self) -> None:
         """End all helpers; what they started runs on."""
@@ -122,7 +128,7 @@ class WarmStarts:
         if len(self._helpers) >= _MOST:
             # An environment that comes once only is not worth what another's helper saves.
             if hash(key) not in self._seen:
-                self._seen.add(hash(key))
+                self._seen.append(hash(key))
                 return None
             self._retire(min(self._helpers, key=lambda each: self._helpers[each].used))
         try:
@@ -213,10 +219,10 @@ class _Helper:
         return True
 
     def end(self) -> None:
-        """Hang up; it ends by itself, and what it started runs on."""
+        """End it at once: it holds nothing, and what it started runs on."""
         self._socket.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)
+        self._process.kill()
+        self._process.wait()
 
     def _send(self, order: int, descriptors: tuple[int, ...]) -> None:
         try:
@@ -273,6 +279,12 @@ class _Forked:
             self._code = await self._helper.code_of(self.pid)
             self._ended = True
         return self._code
+
+
+def _depends_on_folder(env: Mapping[str, str]) -> bool:
+    """Tell whether Python would look for modules below the run's own folder, which no helper knows."""
+    path = env.get("PYTHONPATH", "")
+    return bool(path) and not all(map(os.path.isabs, path.split(os.pathsep)))
 
 
 def _key(env: Mapping[str, str]) -> frozenset[tuple[str, str]]:

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import uuid
-from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -250,6 +249,19 @@ async def test_a_command_of_its_own_is_started_cold(bench):
     assert bench.helpers == []
 
 
+@pytest.mark.parametrize("path", ["src", "{0}:", "{0}:src"])
+async def test_modules_below_the_runs_own_folder_are_found_as_ever(bench, tmp_path, path):
+    """A helper is at home elsewhere: what is relative to the run's folder it would not find."""
+    (tmp_path / "code" / "src").mkdir(parents=True)
+    (tmp_path / "code" / "src" / "mine.py").write_text("")
+    bench.inherited |= {"PYTHONPATH": path.format(bench.folder / "packages")}
+    if path == "src":
+        (tmp_path / "code" / "src" / "prefect").symlink_to(bench.package)
+    ended, met = await bench.run(working_dir=str(tmp_path / "code"))
+    assert (ended.exit_code, met["imported_by"]) == (0, met["pid"])
+    assert bench.helpers == []
+
+
 async def test_changed_packages_are_imported_anew(bench):
     _, before = await bench.run()
     (bench.package / "context.py").write_text(CONTEXT.replace("PREFECT_SETTING", "NEWER"))
@@ -292,6 +304,6 @@ async def test_no_process_is_left_behind(bench):
         await bench.run()
     [helper] = bench.helpers
     await bench.launcher.close()
-    with suppress(ChildProcessError):
-        os.waitpid(helper._process.pid, os.WNOHANG)
     assert processes.birth(helper._process.pid) is None
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
