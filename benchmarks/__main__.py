@@ -24,7 +24,7 @@ PARTS: dict[str, Callable[[int, int], Iterator[Row]]] = {
     "starting": starting.measure,
     "applying": applying.measure,
     "flow_runs": flow_runs.measure,
-    "scale": lambda version, rounds: scale.measure(version, 10_000, rounds),
+    "scale": scale.measure,
 }
 TEXT = """# Benchmarks
 

@@ -6,7 +6,6 @@ One `prefect.yaml` for both. The floor is what a client can't do without: one PO
 deployment, sent eight at a time by a bare httpx client.
 """
 
-import argparse
 import asyncio
 import subprocess
 import tempfile
@@ -19,7 +18,7 @@ import httpx
 import yaml
 
 from benchmarks import bed
-from benchmarks.report import Row
+from benchmarks.report import Row, command
 from tests.testbed import seed
 from tests.testbed.prefect import PrefectServer
 
@@ -155,16 +154,5 @@ def measure(version: int, rounds: int) -> Iterator[Row]:
     yield Row(what, f"{name}, {peer}", second[0], second[1], target=20, unit="s")
 
 
-def main() -> None:
-    """Print it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--version", type=int, action="append", choices=[2, 3])
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    for version in options.version or [2, 3]:
-        for row in measure(version, options.rounds):
-            print(row, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, measure, rounds=5)

@@ -8,7 +8,6 @@ The same server, the same flow, the same limit: first the peer (Prefect 3.8's pr
 agent), then this program, in turns.
 """
 
-import argparse
 import random
 import tempfile
 import time
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import bed
-from benchmarks.report import Row
+from benchmarks.report import Row, command
 from tests.integration.agents import ensure_pool, process_block
 from tests.testbed import seed
 from tests.testbed.prefect import PrefectServer
@@ -169,16 +168,5 @@ def measure(version: int, rounds: int) -> Iterator[Row]:
     yield Row("due to the flow's first line, at defaults", peer, *late, target=5, unit="s")
 
 
-def main() -> None:
-    """Print the medians of both, and their ratios."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--version", type=int, action="append", choices=[2, 3])
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    for version in options.version or [2, 3]:
-        for row in measure(version, options.rounds):
-            print(row, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, measure, rounds=5)

@@ -1,7 +1,8 @@
 """Rows of `docs/benchmarks.md`: what was measured, beside what, and the ratio that counts."""
 
+import argparse
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -45,3 +46,14 @@ HEAD = "| what | beside | it | reconciler | ratio | target | met |\n|---|---|---
 
 def _times(ratio: float) -> str:
     return f"{ratio:.1f} x" if ratio >= 1 else f"1/{1 / ratio:.2f}"
+
+
+def command(text: str | None, measure: Callable[[int, int], Iterator[Row]], *, rounds: int) -> None:
+    """Be the command line of one benchmark: measure, and print each row as it comes."""
+    parser = argparse.ArgumentParser(description=(text or "").splitlines()[0])
+    parser.add_argument("--version", type=int, action="append", choices=[2, 3])
+    parser.add_argument("--rounds", type=int, default=rounds)
+    options = parser.parse_args()
+    for version in options.version or [2, 3]:
+        for row in measure(version, options.rounds):
+            print(row, flush=True)

@@ -3,7 +3,6 @@
 python -m benchmarks.scale [--version 2|3] [--count N] [--rounds N]
 """
 
-import argparse
 import asyncio
 import resource
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks import bed
-from benchmarks.report import Row
+from benchmarks.report import Row, command
 from tests.testbed.prefect import PrefectServer
 
 _PAGE = 200
@@ -68,7 +67,7 @@ class Bed:
                     return
 
 
-def measure(version: int, count: int, rounds: int) -> Iterator[Row]:
+def measure(version: int, rounds: int, count: int = 10_000) -> Iterator[Row]:
     """Yield what was measured."""
     with tempfile.TemporaryDirectory() as folder, PrefectServer(version) as server:
         table = Bed(server, Path(folder), count)
@@ -84,17 +83,5 @@ def measure(version: int, count: int, rounds: int) -> Iterator[Row]:
     yield Row(f"plan at {count:,} unchanged deployments", name, bare, plans, 1 / 1.3, "s")
 
 
-def main() -> None:
-    """Print it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--version", type=int, action="append", choices=[2, 3])
-    parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    for version in options.version or [2, 3]:
-        for row in measure(version, options.count, options.rounds):
-            print(row, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, measure, rounds=5)

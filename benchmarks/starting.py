@@ -3,13 +3,12 @@
 python -m benchmarks.starting [--version 2|3] [--rounds N]
 """
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
 
 from benchmarks import bed
-from benchmarks.report import Row
+from benchmarks.report import Row, command
 from tests.testbed.environments import prefect_python
 from tests.testbed.prefect import VERSIONS
 
@@ -33,16 +32,5 @@ def measure(version: int, rounds: int) -> Iterator[Row]:
         yield Row("`reconciler --help`, CPU", floor, typer[1:], helps[1:], 1 / 3, "s")
 
 
-def main() -> None:
-    """Print it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--version", type=int, action="append", choices=[2, 3])
-    parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
-    for version in options.version or [2, 3]:
-        for row in measure(version, options.rounds):
-            print(row, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, measure, rounds=7)

@@ -5,7 +5,6 @@ deployments and the history of all its runs (facts), so that is held until it is
 """
 
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 from pydantic import Field
 
@@ -49,10 +48,6 @@ tags: [shop]
     def key_of_live(self, raw: Raw) -> Key | None:
         """Its name."""
         return Key.of(self.prefix, raw["name"])
-
-    def path_of(self, key: Key) -> str:
-        """By name."""
-        return f"{self.path}/name/{quote(key.name, safe='')}"
 
     async def create(self, session: Session, key: Key, fields: Fields) -> Written:
         """Create a flow. The POST is an upsert that keeps the tags of the first one (facts)."""

@@ -7,7 +7,6 @@ dashes in names (tried on 2.20.26 and 3.8.8).
 import json
 import re
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 from pydantic import Field
 
@@ -62,10 +61,6 @@ tags: [shop]
     def key_of_live(self, raw: Raw) -> Key | None:
         """Its name."""
         return Key.of(self.prefix, raw["name"])
-
-    def path_of(self, key: Key) -> str:
-        """By name."""
-        return f"{self.path}/name/{quote(key.name, safe='')}"
 
     def misfits(self, declaration: Declaration, facts: ServerFacts) -> tuple[Problem, ...]:
         """Name what this version can't hold."""

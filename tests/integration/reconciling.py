@@ -119,6 +119,20 @@ class Repository:
         planned = await self.planned(**wishes)
         return await pipeline.carry_out(self.desk(), planned, Wishes(**wishes))
 
+    async def killed_at(self, number, *, before, **wishes):
+        """Apply, and die at a call; tell whether it came to that call."""
+        self.api.calls.clear()
+        self.api.die_at, self.api.before = number, before
+        try:
+            await self.apply(**wishes)
+        except BaseException as error:
+            if not died(error):
+                raise
+            return True
+        finally:
+            self.api.die_at = 0
+        return False
+
     def lease(self):
         return Lease(self.api, SystemClock(), "prod", "another")
 

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.model.keys import Key
 from reconciler.model.plan import Action, Cause
-from tests.integration.reconciling import died, release, repository
+from tests.integration.reconciling import release, repository
 from tests.testbed import seed
 from tests.testbed.thorough import places
 
@@ -201,18 +201,9 @@ async def test_killed_at_any_call_the_next_apply_converges(server, tmp_path, bef
             repo.secrets = {"RECONCILER_SECRET_PASSWORD": CANARY}
             repo.write("blocks.yaml", BLOCKS.replace('"1"', f'"{number}"'))
             repo.write(f"inline{number}.yaml", INLINE.replace("name: inline", f"name: i{number}"))
-            repo.api.calls.clear()
-            repo.api.die_at, repo.api.before = number, before
-            try:
-                await repo.apply()
-            except BaseException as error:
-                if not died(error):
-                    raise
-                deaths += 1
-            else:
+            if not await repo.killed_at(number, before=before):
                 break
-            finally:
-                repo.api.die_at = 0
+            deaths += 1
             with server.client() as client:
                 release(client)
             report = await repo.apply()

@@ -6,7 +6,7 @@ import yaml
 from reconciler.controller.export import Choice, export
 from reconciler.errors import InvalidManifests
 from reconciler.model.plan import Action, Cause
-from tests.integration.reconciling import died, release, repository
+from tests.integration.reconciling import release, repository
 from tests.testbed import seed
 from tests.testbed.thorough import places
 
@@ -169,18 +169,9 @@ async def test_killed_at_any_call_of_a_create_the_next_apply_converges(
         slug = f"t{number}"
         documents = [{**TYPE, "slug": slug, "name": slug}, {**BLOCK, "block_type_slug": slug}]
         repo.write("type.yaml", yaml.safe_dump_all(documents))
-        repo.api.calls.clear()
-        repo.api.die_at, repo.api.before = number, before
-        try:
-            await repo.apply(allow_deletes=9)
-        except BaseException as error:
-            if not died(error):
-                raise
-            deaths += 1
-        else:
+        if not await repo.killed_at(number, before=before, allow_deletes=9):
             break
-        finally:
-            repo.api.die_at = 0
+        deaths += 1
         release(client)
         await applied(repo, allow_deletes=9)
         made = seed.request(client, "GET", f"/block_types/slug/{slug}")

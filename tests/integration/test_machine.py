@@ -14,6 +14,7 @@ import json
 import shutil
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.integration.reconciling import died, release, repository
+from tests.integration.reconciling import release, repository
 from tests.testbed import seed
 from tests.testbed.fault import Fault, FaultProxy, Rule, When
 from tests.testbed.thorough import often
@@ -155,10 +156,8 @@ def machine_of(server):
 
         @rule(number=st.integers(1, 40), before=st.booleans())
         def it_is_killed_while_it_applies(self, number, before):
-            self.repo.api.calls.clear()
-            self.repo.api.die_at, self.repo.api.before = number, before
-            self.portal.call(self.killed)
-            self.repo.api.die_at = 0
+            killed = partial(self.repo.killed_at, number, before=before, allow_deletes=100)
+            self.portal.call(killed)
             release(self.live.client)
 
         @rule(fault=st.sampled_from(sorted(FAULTS)))
@@ -183,13 +182,6 @@ def machine_of(server):
 
         async def applied(self):
             return await self.repo.apply(allow_deletes=100)
-
-        async def killed(self):
-            try:
-                await self.applied()
-            except BaseException as error:
-                if not died(error):
-                    raise
 
         def apply(self):
             report = self.portal.call(self.applied)

@@ -4,7 +4,7 @@ import pytest
 
 from reconciler.model.keys import Key
 from reconciler.model.plan import Action, Cause
-from tests.integration.reconciling import died, release, repository
+from tests.integration.reconciling import release, repository
 from tests.testbed import seed
 from tests.testbed.thorough import places
 
@@ -87,17 +87,8 @@ async def test_a_rename_killed_at_any_call_leaves_one_object(automating, what, t
         for number in places(100, automating.major, what, before):
             previous, name = name, f"new{number}"
             repo.write("one.yaml", document(what, name, more=number % 9 + 1, previous=previous))
-            repo.api.calls.clear()
-            repo.api.die_at, repo.api.before = number, before
-            try:
-                await repo.apply()
-            except BaseException as error:
-                if not died(error):
-                    raise
-            else:
+            if not await repo.killed_at(number, before=before):
                 break
-            finally:
-                repo.api.die_at = 0
             with automating.client() as client:
                 release(client)
             report = await repo.apply()
@@ -119,15 +110,7 @@ async def test_what_an_interrupted_rename_left_in_the_inventory_deletes_nothing_
         id_ = await begun(repo, "variable")
         repo.write("one.yaml", document("variable", "new", previous="old"))
         for number in range(1, 100):  # the last write that takes the old entry out
-            repo.api.calls.clear()
-            repo.api.die_at, repo.api.before = number, True
-            try:
-                await repo.apply()
-            except BaseException as error:
-                if not died(error):
-                    raise
-            finally:
-                repo.api.die_at = 0
+            await repo.killed_at(number, before=True)
             with server.client() as client:
                 release(client)
             if {key("variable", name) for name in ("old", "new")} <= (await repo.entries()).keys():

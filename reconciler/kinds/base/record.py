@@ -1,9 +1,11 @@
 """What kinds of plain records share: documents by a model, objects by id under one path of the API."""
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from reconciler.api.client import Api
 from reconciler.errors import NotFound
@@ -28,7 +30,7 @@ from reconciler.model.values import Fields
 Raw = Mapping[str, Any]
 
 
-class RecordKind:
+class RecordKind(ABC):
     """See `reconciler.kinds.base.Kind` for what each method promises.
 
     A kind says its fields, how its key is made of a document and of an object, and where the API
@@ -46,13 +48,13 @@ class RecordKind:
     renames: ClassVar[str] = ""
     """Glob over the keys that the API can rename."""
 
+    @abstractmethod
     def key_of(self, document: Document) -> Key | Problem:
         """Return the key that a document names, or what is wrong with it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def key_of_live(self, raw: Raw) -> Key | None:
         """Return the key of an object; None for one that nobody declares."""
-        raise NotImplementedError
 
     # -- documents -----------------------------------------------------------------------------
 
@@ -123,8 +125,8 @@ class RecordKind:
         return None if raw is None else self.live(session, key, raw)
 
     def path_of(self, key: Key) -> str:
-        """Return where the API has an object of that key."""
-        raise NotImplementedError
+        """Return where the API has an object of that key; most are found by name."""
+        return f"{self.path}/name/{quote(key.name, safe='')}"
 
     async def read(self, session: Session, key: Key, id_: str) -> Live | None:
         """Read by id."""
@@ -146,7 +148,9 @@ class RecordKind:
         """Note nothing: a write takes nothing away."""
         return None
 
-    async def after_update(self, session: Session, live: Live, notes: Notes) -> None:
+    async def after_update(  # noqa: B027 - most have nothing to do
+        self, session: Session, live: Live, notes: Notes
+    ) -> None:
         """Do nothing: a write takes nothing away."""
 
     async def update(self, session: Session, live: Live, fields: Fields) -> None:

@@ -103,6 +103,32 @@ async def test_no_more_runs_than_slots_are_at_work_and_a_free_slot_is_used_at_on
         assert sorted(w.host.executions) == sorted(runs)
 
 
+async def test_it_looks_often_after_work_and_seldom_when_idle(tmp_path):
+    async with world(tmp_path) as w:
+        agent = w.agent(poll_seconds=8)
+        looks = []
+        agent.api.before_request = lambda method, path: (
+            looks.append(w.clock.now()) if "get_scheduled_flow_runs" in path else None
+        )
+
+        async def looked_at_in(seconds):
+            looks.clear()
+            for _ in range(int(seconds * 4)):
+                await w.pass_time(0.25)
+            return len(looks)
+
+        await looked_at_in(60)
+        idle = await looked_at_in(60)
+        assert 60 / (8 * 1.3) - 1 <= idle <= 60 / (8 * 0.7) + 1
+        w.server.schedule()
+        await looked_at_in(12)
+        assert await looked_at_in(1) <= 2
+        w.server.schedule()
+        while not w.host.executions[1:]:
+            await w.pass_time(0.25)
+        assert await looked_at_in(4) >= 3
+
+
 async def test_a_late_claim_on_a_run_that_another_finished_gives_it_its_end_back(tmp_path):
     async with world(tmp_path) as w:
         run = w.server.schedule()

@@ -4,7 +4,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import anyio
+import anyio.to_thread
 import pytest
+from anyio.testing import wait_all_tasks_blocked
 
 from reconciler.app.messages import Messenger
 from reconciler.controller.board import Board
@@ -66,8 +68,18 @@ class Bench:
 
     async def pause(self, seconds=31):
         for _ in range(3):
-            await anyio.sleep(0.02)  # threads note what was told
+            await idle()  # threads read and note what was told
             await self.clock.advance(seconds / 3)
+        await idle()
+
+
+async def idle():
+    """Wait until every task waits for another one or for the clock, and no thread is at work."""
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    await wait_all_tasks_blocked()
+    while limiter.borrowed_tokens:
+        await anyio.sleep(0.001)
+        await wait_all_tasks_blocked()
 
 
 @asynccontextmanager
