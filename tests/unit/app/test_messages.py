@@ -6,7 +6,6 @@ from dataclasses import replace
 import anyio
 import anyio.to_thread
 import pytest
-from anyio.testing import wait_all_tasks_blocked
 
 from reconciler.app.messages import Messenger
 from reconciler.controller.board import Board
@@ -76,10 +75,10 @@ class Bench:
 async def idle():
     """Wait until every task waits for another one or for the clock, and no thread is at work."""
     limiter = anyio.to_thread.current_default_thread_limiter()
-    await wait_all_tasks_blocked()
+    await anyio.wait_all_tasks_blocked()
     while limiter.borrowed_tokens:
         await anyio.sleep(0.001)
-        await wait_all_tasks_blocked()
+        await anyio.wait_all_tasks_blocked()
 
 
 @asynccontextmanager
