@@ -52,7 +52,7 @@ class Fault(StrEnum):
     BUSY = "503"
     LIMITED = "429"  # with Retry-After
     RESET = "reset"
-    HANG = "hang"  # silence for `seconds`, then a reset
+    HANG = "hang"  # silence for `seconds` or until all is healed, then a reset
     TRUNCATED = "truncated"  # half the body, then a reset; always after the server's work
     DELAY = "delay"  # the true answer, `seconds` late
     NONE = "none"  # the true answer; for rules that only call something
@@ -161,6 +161,7 @@ class FaultProxy:
             self._own.load_cert_chain(*certificate)
         self._occurrences: Counter[str] = Counter()
         self._rules: list[_Armed] = []
+        self._healings = 0
         self._cut: tuple[int, When] | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -211,7 +212,8 @@ class FaultProxy:
         self.add(Rule(Fault.RESET, when, method, path, nth=nth, action=kill))
 
     def heal(self) -> None:
-        """Forget all rules and the cut."""
+        """Forget all rules and the cut; what hangs ends."""
+        self._healings += 1
         self._rules = []
         self._cut = None
 
@@ -315,11 +317,18 @@ class FaultProxy:
         if rule.fault is Fault.TRUNCATED and answer:
             await wire.respond_half(answer)
             raise _Reset
-        if rule.fault in {Fault.HANG, Fault.DELAY}:
+        if rule.fault is Fault.DELAY:
             await asyncio.sleep(rule.seconds)
+        if rule.fault is Fault.HANG:
+            await self._hang(rule.seconds)
         if rule.fault in {Fault.HANG, Fault.RESET}:
             raise _Reset
         return answer or await self._forward(seen, head)
+
+    async def _hang(self, seconds: float) -> None:
+        end, healings = time.monotonic() + seconds, self._healings
+        while time.monotonic() < end and self._healings == healings:
+            await asyncio.sleep(0.05)
 
     async def _maybe_cut(self, seen: Seen, head: h11.Request) -> None:
         if self._cut is None or seen.number <= self._cut[0]:

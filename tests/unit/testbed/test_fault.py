@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -136,6 +137,17 @@ def test_a_hanging_server_runs_into_the_client_s_timeout(proxy, client):
     proxy.add(Rule(Fault.HANG, seconds=5, limit=1))
     with pytest.raises(httpx.ReadTimeout):
         client.get("/", timeout=0.05)
+    assert client.get("/").status_code == 200
+
+
+def test_what_hangs_ends_when_all_is_healed(proxy, client):
+    """A whole network brings the end of a broken connection too; faults must not overlap unmeant."""
+    proxy.add(Rule(Fault.HANG, seconds=60))
+    threading.Timer(0.3, proxy.heal).start()
+    began = time.monotonic()
+    [ended] = statuses(client, 1)
+    assert ended in {"ReadError", "RemoteProtocolError"}
+    assert time.monotonic() - began < 30
     assert client.get("/").status_code == 200
 
 
