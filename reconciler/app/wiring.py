@@ -13,7 +13,7 @@ from reconciler.api.transport import Observer
 from reconciler.controller.pipeline import Desk
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS
-from reconciler.manifests.cache import ParseCache
+from reconciler.manifests.cache import ReadCache
 from reconciler.manifests.load import LoadOptions
 from reconciler.manifests.secrets import SecretAccess, VaultAccess
 from reconciler.model.values import Secret
@@ -116,7 +116,7 @@ class App:
             base_dir=None if where.repo else _absolute(where.path),
             no_secrets=not wishes.secrets,
             policy_from=None if policy is None else await policy.fetch(),
-            cache=ParseCache(),
+            cache=ReadCache(),
             offline=offline,
         )
 

@@ -1,6 +1,7 @@
 """Whether deployments fit the flow functions that they name, where the code is in the same tree."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from reconciler.manifests.signatures import Signature, signature_of
@@ -18,29 +19,33 @@ _OURS = ("$STORAGE_BASE_PATH", ".", "./")
 def misfits(declarations: Iterable[Declaration], snapshot: Snapshot) -> Iterator[Problem]:
     """Yield a warning for each deployment that doesn't fit its function, and for what is missing."""
     files = {file.path: file for file in snapshot.files}
+
+    @cache
+    def look(file: File, function: str) -> Signature | str | None:
+        try:
+            return signature_of(snapshot.contents.read(file), function)
+        except ValueError as error:
+            return f"{file.path} is no Python that this version reads: {error}"
+
     for declaration in declarations:
         entrypoint = declaration.fields.get("entrypoint")
         if declaration.key.kind != "deployment" or not isinstance(entrypoint, str):
             continue
         path, colon, function = entrypoint.partition(":")
         file = files.get(path.removeprefix("./"))
-        if colon and file is not None and declaration.fields.get("path") in _OURS:
-            yield from _misfits(declaration, snapshot, file, function)
+        ours = declaration.fields.get("path") in _OURS
+        if colon and ours and file is not None and file.size <= _LARGEST:
+            yield from _misfits(declaration, file.path, function, look(file, function))
 
 
 def _misfits(
-    declaration: Declaration, snapshot: Snapshot, file: File, function: str
+    declaration: Declaration, path: str, function: str, found: Signature | str | None
 ) -> Iterator[Problem]:
     at = declaration.at("entrypoint")
-    if file.size > _LARGEST:
-        return
-    try:
-        found = signature_of(snapshot.contents.read(file), function)
-    except ValueError as error:
-        yield _warning(at, f"{file.path} is no Python that this version reads: {error}")
-        return
-    if found is None:
-        yield _warning(at, f"{file.path} has no function {function}")
+    if isinstance(found, str):
+        yield _warning(at, found)
+    elif found is None:
+        yield _warning(at, f"{path} has no function {function}")
     else:
         yield from _against(declaration, found)
 

@@ -2,14 +2,16 @@
 
     policy    = read_policy        reconciler.yaml
     choice    = choose             the environment: variables, patches, folders
-    drafts    = read               files to documents of known kinds, with places
-    resolved  = resolve            variables, secrets and patches
-    desired   = validate           each document by its kind, then all of them together
+    readings  = read               each file, unless it was read before:
+        drafts    = drafts             documents of known kinds, with places
+        resolved  = substitute, apply  variables, secrets and patches
+        declared  = declare            each document by its kind
+    desired   = validate           all of them together
 
 A problem in one document never hides those of another.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,9 +19,9 @@ from pathlib import Path
 from reconciler.errors import InvalidManifests
 from reconciler.kinds.base import Kind
 from reconciler.manifests import entrypoints, files, marks, validate
-from reconciler.manifests.cache import ParseCache
+from reconciler.manifests.cache import ReadCache, Reading
 from reconciler.manifests.documents import Draft, Reader
-from reconciler.manifests.nodes import Content, Places
+from reconciler.manifests.nodes import Places
 from reconciler.manifests.patches import Patches
 from reconciler.manifests.policy import PolicyFile, read_policy
 from reconciler.manifests.resolve import Choice, UnknownEnvironmentError, choose
@@ -32,10 +34,12 @@ from reconciler.manifests.secrets import (
     command_provider,
     provider,
 )
+from reconciler.manifests.validate import Declared
 from reconciler.manifests.variables import Scope, SecretReader, substitute_document
-from reconciler.model.desired import Declaration, DesiredState, Document
+from reconciler.model.desired import DesiredState, Document
 from reconciler.model.problems import Problem, Severity
 from reconciler.model.snapshot import File, Snapshot
+from reconciler.model.values import Masked, Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class LoadOptions:
         base_dir: the tree's directory where it is one on disk; a secret directory lies outside it.
         no_secrets: read none; their values are `MASKED`.
         policy_from: take `reconciler.yaml` from this tree.
-        cache: parse results of earlier loads.
+        cache: what files declared at earlier loads.
         offline: warn of references that leave the tree; online the server is asked instead.
         limits: how much a file may hold.
     """
@@ -60,7 +64,7 @@ class LoadOptions:
     base_dir: Path | None = None
     no_secrets: bool = False
     policy_from: Snapshot | None = None
-    cache: ParseCache = field(default_factory=ParseCache)
+    cache: ReadCache = field(default_factory=ReadCache)
     offline: bool = False
     limits: marks.Limits = field(default_factory=marks.Limits)
 
@@ -76,16 +80,15 @@ def load(snapshot: Snapshot, options: LoadOptions, kinds: Sequence[Kind]) -> Des
     choice = loading.choose()
     selection = files.select(snapshot, choice.folders, options.limits)
     loading.problems.extend(selection.problems)
-    drafts = list(loading.read(snapshot, selection.files, kinds))
-    declared = loading.declare(drafts, choice, snapshot)
-    declarations, duplicates = validate.unique(declared)
-    loading.problems.extend([*duplicates, *validate.cycles(declarations)])
+    declared, duplicates = validate.unique(loading.read(snapshot, selection.files, choice, kinds))
+    declarations = {key: one.declaration for key, one in declared.items()}
+    loading.problems.extend([*duplicates, *validate.cycles(declared)])
     loading.problems.extend(entrypoints.misfits(declarations.values(), snapshot))
     if options.offline:
         loading.problems.extend(validate.unresolved(declarations))
     return DesiredState(
         revision=snapshot.revision,
-        digest=validate.digest(declarations, choice.policy, options.environment),
+        digest=validate.digest(declared, choice.policy, options.environment),
         declarations=declarations,
         files=validate.files_of([file.path for file in selection.files], declarations),
         policy=choice.policy,
@@ -94,6 +97,7 @@ def load(snapshot: Snapshot, options: LoadOptions, kinds: Sequence[Kind]) -> Des
         verified=snapshot.verified,
         commit=snapshot.commit,
         secrets_read=not options.no_secrets,
+        contents={key: one.content for key, one in declared.items()},
     )
 
 
@@ -115,46 +119,28 @@ class _Loading:
             return choose(self.policy.policy, None)
 
     def read(
-        self, snapshot: Snapshot, chosen: Sequence[File], kinds: Sequence[Kind]
-    ) -> Iterator[Draft]:
-        """Yield the documents of the files."""
-        reader = Reader(kinds, self.problems)
-        for file in chosen:
-            content = self._content(snapshot, file)
-            self.problems.extend(flaw.problem(file.path) for flaw in content.flaws)
-            for root in content.documents:
-                yield from reader.drafts(file.path, root)
-
-    def _content(self, snapshot: Snapshot, file: File) -> Content:
-        content = self.options.cache.get(file.blob)
-        if content is None:
-            content = marks.read(snapshot.contents.read(file), self.options.limits)
-            self.options.cache.put(file.blob, content)
-        return content
-
-    def declare(
-        self, drafts: Sequence[Draft], choice: Choice, snapshot: Snapshot
-    ) -> list[Declaration]:
-        """Resolve the documents and let their kinds check them."""
-        secrets = self._secrets(choice, snapshot)
-        patches = Patches(self.policy, choice, self.options.environment)
+        self, snapshot: Snapshot, chosen: Sequence[File], choice: Choice, kinds: Sequence[Kind]
+    ) -> list[Declared]:
+        """Return what the files declare."""
+        cache, environment = self.options.cache, self.options.environment
+        cache.under(repr((choice, environment, self.options.no_secrets)))
+        patches = Patches(self.policy, choice, environment)
         self.problems.extend(patches.problems)
-        declared: list[Declaration] = []
-        for draft in drafts:
-            document = patches.apply(draft.kind, self._document(draft, choice, secrets))
-            found, problems = validate.declare(validate.Resolved(draft.kind, document))
-            declared.extend(found)
-            self.problems.extend(problems)
+        secrets = self._secrets(choice, snapshot)
+        declared: list[Declared] = []
+        for file in chosen:
+            reading = cache.get(file.path, file.blob)
+            if reading is None:
+                one = _FileReading(self.options, choice, patches, secrets, kinds)
+                reading = one.read(file, snapshot.contents.read(file))
+                if not one.secrets.asked:
+                    cache.put(file.path, file.blob, reading)
+            patches.used |= reading.patches
+            self.problems.extend(reading.problems)
+            declared.extend(reading.declared)
         if not self.problems:  # a document with a problem has no key that a target could name
             self.problems.extend(patches.unused())
         return declared
-
-    def _document(self, draft: Draft, choice: Choice, secrets: SecretReader) -> Document:
-        scope = Scope(draft.file, choice.policy.vars, secrets, self.problems)
-        value = substitute_document(draft.node, scope)
-        assert isinstance(value, Mapping)  # noqa: S101 - a draft is a mapping
-        place = draft.node.mark.place(draft.file)
-        return Document(value, place, Places(draft.file, draft.node), draft.shape)
 
     def _secrets(self, choice: Choice, snapshot: Snapshot) -> SecretReader:
         options = self.options
@@ -182,6 +168,61 @@ class _Loading:
         if any(problem.severity is Severity.ERROR for problem in found):
             raise InvalidManifests(found)
         return tuple(found)
+
+
+class _Asked:
+    """Hands secrets out, and remembers that somebody asked."""
+
+    def __init__(self, secrets: SecretReader) -> None:
+        self.asked = False
+        self._secrets = secrets
+
+    def get(self, name: str) -> Secret | Masked:
+        """Return a secret, as `SecretReader` does."""
+        self.asked = True
+        return self._secrets.get(name)
+
+
+class _FileReading:
+    """One file from bytes to declarations."""
+
+    def __init__(
+        self,
+        options: LoadOptions,
+        choice: Choice,
+        patches: Patches,
+        secrets: SecretReader,
+        kinds: Sequence[Kind],
+    ) -> None:
+        self.secrets = _Asked(secrets)
+        self._options = options
+        self._choice = choice
+        self._patches = patches
+        self._kinds = kinds
+        self._problems: list[Problem] = []
+
+    def read(self, file: File, data: bytes) -> Reading:
+        """Resolve a file's documents and let their kinds check them."""
+        content = marks.read(data, self._options.limits)
+        self._problems.extend(flaw.problem(file.path) for flaw in content.flaws)
+        before, self._patches.used = self._patches.used, set()
+        declared: list[Declared] = []
+        reader = Reader(self._kinds, self._problems)
+        for root in content.documents:
+            for draft in reader.drafts(file.path, root):
+                document = self._patches.apply(draft.kind, self._document(draft))
+                found, problems = validate.declare(validate.Resolved(draft.kind, document))
+                declared.extend(map(Declared.of, found))
+                self._problems.extend(problems)
+        used, self._patches.used = frozenset(self._patches.used), before
+        return Reading(tuple(declared), tuple(self._problems), used, content.weight)
+
+    def _document(self, draft: Draft) -> Document:
+        scope = Scope(draft.file, self._choice.policy.vars, self.secrets, self._problems)
+        value = substitute_document(draft.node, scope)
+        assert isinstance(value, Mapping)  # noqa: S101 - a draft is a mapping
+        place = draft.node.mark.place(draft.file)
+        return Document(value, place, Places(draft.file, draft.node), draft.shape)
 
 
 def _bytes_of(snapshot: Snapshot, path: str) -> bytes | None:

@@ -16,12 +16,11 @@ from reconciler.model.problems import Problem, Severity
 from reconciler.model.values import Value
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Patch:
     target: Target
     node: Node
     value: Mapping[str, Value]
-    used: bool = False
 
 
 class Patches:
@@ -29,10 +28,12 @@ class Patches:
 
     Attributes:
         problems: variables that are missing in patches, and the like.
+        used: numbers of those that have selected a document; grows.
     """
 
     def __init__(self, file: PolicyFile, choice: Choice, environment: str | None) -> None:
         self.problems: list[Problem] = []
+        self.used: set[int] = set()
         self._patches: list[_Patch] = []
         scope = Scope(FILE, choice.policy.vars, None, self.problems)
         for index, patch in enumerate(choice.environment.patches):
@@ -43,17 +44,17 @@ class Patches:
 
     def apply(self, kind: Kind, document: Document) -> Document:
         """Return a document with every patch that selects it merged in, one after the other."""
-        for patch in self._patches:
+        for number, patch in enumerate(self._patches):
             keys = _keys(kind, document) if patch.target.key is not None else ()
             if selects(patch.target, kind.name, keys, document.value):
-                patch.used = True
+                self.used.add(number)
                 document = patched(document, patch.value, Places(FILE, patch.node))
         return document
 
     def unused(self) -> Iterator[Problem]:
         """Yield a warning for each patch that selected nothing."""
-        for patch in self._patches:
-            if not patch.used:
+        for number, patch in enumerate(self._patches):
+            if number not in self.used:
                 place = patch.node.mark.place(FILE)
                 yield Problem(
                     place, "the patch selects no document", "check its target", Severity.WARNING

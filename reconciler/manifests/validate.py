@@ -24,6 +24,27 @@ class Resolved:
     document: Document
 
 
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A declaration with what is asked of it at each load.
+
+    Attributes:
+        declaration: as its kind checked it.
+        content: content hash of what is wanted, secrets by their names only.
+        needs: the keys that it refers to.
+    """
+
+    declaration: Declaration
+    content: str
+    needs: frozenset[Key]
+
+    @classmethod
+    def of(cls, declaration: Declaration) -> "Declared":
+        """Look into a declaration once."""
+        needs = frozenset(ref.key for _, ref in _references(declaration))
+        return cls(declaration, _hash(_content(declaration)), needs)
+
+
 def declare(resolved: Resolved) -> tuple[tuple[Declaration, ...], list[Problem]]:
     """Let the kind check a document, and add what `reconcile:` says."""
     options, problems = options_of(resolved.document)
@@ -45,16 +66,15 @@ def _with(options: Options, declaration: Declaration) -> Declaration:
     return replace(declaration, options=mine)
 
 
-def unique(
-    declarations: Iterable[Declaration],
-) -> tuple[dict[Key, Declaration], list[Problem]]:
+def unique(declared: Iterable[Declared]) -> tuple[dict[Key, Declared], list[Problem]]:
     """Return declarations by key, sorted; a key that stands twice is a problem."""
-    found: dict[Key, Declaration] = {}
+    found: dict[Key, Declared] = {}
     problems = []
-    for declaration in declarations:
-        first = found.setdefault(declaration.key, declaration)
-        if first is not declaration:
-            message = f"{declaration.key} is declared twice, first at {first.place}"
+    for one in declared:
+        declaration = one.declaration
+        first = found.setdefault(declaration.key, one)
+        if first is not one:
+            message = f"{declaration.key} is declared twice, first at {first.declaration.place}"
             hint = "give it a name" if declaration.generated else "remove or rename one of them"
             problems.append(Problem(declaration.place, message, hint))
     return {key: found[key] for key in sorted(found)}, problems
@@ -76,21 +96,18 @@ def unresolved(declarations: Mapping[Key, Declaration]) -> Iterator[Problem]:
             )
 
 
-def cycles(declarations: Mapping[Key, Declaration]) -> Iterator[Problem]:
+def cycles(declared: Mapping[Key, Declared]) -> Iterator[Problem]:
     """Yield a problem for each cycle of references, named at its smallest key."""
-    graph = {
-        key: {ref.key for _, ref in _references(declaration)} & declarations.keys()
-        for key, declaration in declarations.items()
-    }
+    graph = {key: set(one.needs & declared.keys()) for key, one in declared.items() if one.needs}
     while (cycle := _cycle(graph)) is not None:
         first = cycle[0]
         chain = " → ".join(str(key) for key in (*cycle, first))
         path = next(
             path
-            for path, ref in _references(declarations[first])
+            for path, ref in _references(declared[first].declaration)
             if ref.key == cycle[1 % len(cycle)]
         )
-        place = declarations[first].at(path)
+        place = declared[first].declaration.at(path)
         yield Problem(place, f"the references form a cycle: {chain}", "remove one of them")
         for key in cycle:
             graph[key] = set()
@@ -113,18 +130,22 @@ def _references(declaration: Declaration) -> Iterator[tuple[str, Ref]]:
             yield path, ref
 
 
-def digest(declarations: Mapping[Key, Declaration], policy: Policy, environment: str | None) -> str:
+def digest(declared: Mapping[Key, Declared], policy: Policy, environment: str | None) -> str:
     """Return a content hash of what is wanted, whatever files and commit it stands in.
 
     Secrets take part by name only: the digest is shown and stored.
     """
     content = {
-        "declarations": {str(key): _content(d) for key, d in declarations.items()},
+        "declarations": {str(key): one.content for key, one in declared.items()},
         "environment": environment,
         "policy": policy.model_dump(mode="json", include={"name", "prune", "drift"}),
     }
+    return f"sha256:{_hash(content)}"
+
+
+def _hash(content: object) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _content(declaration: Declaration) -> dict[str, object]:

@@ -123,6 +123,7 @@ class DesiredState:
         verified: whether the tree is known to be whole.
         commit: the commit id, None outside git.
         secrets_read: False under `--no-secrets`: secret leaves are then Masked and not compared.
+        contents: content hashes of declarations, secrets by their names only.
     """
 
     revision: str
@@ -135,3 +136,4 @@ class DesiredState:
     verified: bool = True
     commit: str | None = None
     secrets_read: bool = True
+    contents: Mapping[Key, str] = field(default_factory=dict)

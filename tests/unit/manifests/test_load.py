@@ -6,7 +6,7 @@ import time
 import pytest
 
 from reconciler.errors import InvalidManifests
-from reconciler.manifests.cache import ParseCache
+from reconciler.manifests.cache import ReadCache
 from reconciler.manifests.load import LoadOptions, load
 from reconciler.model.desired import DriftPolicy, Options
 from reconciler.model.keys import Key
@@ -346,16 +346,67 @@ def test_policy_from_another_tree_is_taken_instead_and_the_own_one_not_read():
     assert state.declarations[Key.of("block", "process", "p")].fields["data"] == {"x": 1}
 
 
-def test_only_changed_files_are_read_again():
-    cache = ParseCache()
+def test_only_changed_and_moved_files_are_read_again():
+    cache = ReadCache()
     first = tree({**POLICY, "a.yaml": block("a"), "b.yaml": block("b")})
     load(first, LoadOptions(cache=cache), KINDS)
     second = tree(
         {**POLICY, "a.yaml": block("a"), "b.yaml": block("c"), "moved/b.yaml": block("b")}
     )
     state = load(second, LoadOptions(cache=cache), KINDS)
-    assert second.contents.read_paths == ["reconciler.yaml", "b.yaml"]
+    assert second.contents.read_paths == ["reconciler.yaml", "b.yaml", "moved/b.yaml"]
     assert state.declarations[Key.of("block", "process", "b")].place.file == "moved/b.yaml"
+
+
+def test_a_file_that_uses_a_secret_is_read_again_since_the_secret_may_have_changed():
+    cache, files = ReadCache(), {"a.yaml": block(data="{p: 'x${{ secrets.p }}'}")}
+    policy = {"reconciler.yaml": "name: x\nsecrets: [{env: S_}]\n"}
+    for value in ("one", "two"):
+        options = LoadOptions(cache=cache, secret_env={"S_p": value})
+        (declared,) = load(tree(policy | files), options, KINDS).declarations.values()
+        assert declared.fields["data"]["p"].reveal() == f"x{value}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("vars: {x: 1}\n", "vars: {x: 2}\n"),
+        (
+            "vars: {x: 1}\n",
+            "vars: {x: 1}\nenvironments: {e: {vars: {x: 2}}}\n",
+        ),
+        (
+            "environments: {e: {patches: [{target: {kind: Block}, patch: {data: {x: 1}}}]}}\n",
+            "environments: {e: {patches: [{target: {kind: Block}, patch: {data: {x: 2}}}]}}\n",
+        ),
+    ],
+)
+def test_what_the_policy_changes_in_an_unchanged_file_is_seen(before, after):
+    cache, found = ReadCache(), []
+    text = block(data="{x: '${{ vars.x }}'}" if "vars" in before else "{}")
+    for policy in (before, after):
+        files = {"reconciler.yaml": f"name: x\n{policy}", "a.yaml": text}
+        environment = "e" if "environments" in policy else None
+        options = LoadOptions(cache=cache, environment=environment)
+        (declared,) = load(tree(files), options, KINDS).declarations.values()
+        found.append(declared.fields["data"]["x"])
+    assert found == [1, 2]
+
+
+def test_problems_and_used_patches_of_unchanged_files_are_told_each_time():
+    cache = ReadCache()
+    policy = (
+        "name: x\nenvironments: {e: {patches: [{target: {kind: Block}, patch: {data: {x: 1}}}]}}\n"
+    )
+    good = {"reconciler.yaml": policy, "a.yaml": block()}
+    bad = {**good, "b.yaml": "kind: Blok\n"}
+    options = LoadOptions(cache=cache, environment="e")
+    assert load(tree(good), options, KINDS).warnings == ()
+    assert load(tree(good), options, KINDS).warnings == ()
+    for _ in range(2):
+        with pytest.raises(InvalidManifests) as caught:
+            load(tree(bad), options, KINDS)
+        assert [problem.place.file for problem in caught.value.problems] == ["b.yaml"]
 
 
 def test_the_digest_depends_on_what_is_wanted_not_on_files_or_commit():

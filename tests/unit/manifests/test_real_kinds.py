@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.errors import InvalidManifests
 from reconciler.kinds import KINDS
-from reconciler.manifests.cache import ParseCache
+from reconciler.manifests.cache import ReadCache
 from reconciler.manifests.load import LoadOptions, load
 from reconciler.manifests.marks import Limits, read
 from reconciler.manifests.schemas import json_schema
@@ -115,7 +115,7 @@ def test_two_thousand_deployments_in_files_of_their_own_load_alike_twice():
     files = {f"d{n}.yaml": text for n, text in enumerate(documents)}
     policy = "name: x\nvars: {region: eu}\n"
     snapshot = tree({"reconciler.yaml": policy, "b.yaml": BLOCK, **files})
-    options = LoadOptions(cache=ParseCache())
+    options = LoadOptions(cache=ReadCache())
     first = load(snapshot, options, KINDS)
     assert len(first.declarations) == 2001
     assert load(snapshot, options, KINDS).digest == first.digest
