@@ -41,10 +41,12 @@ class Api:
 
     Attributes:
         facts: the server.
+        type_ids: ids of block types and their schemas by slug, for whoever looked them up.
     """
 
     def __init__(self, sender: Sender, facts: ServerFacts) -> None:
         self.facts = facts
+        self.type_ids: dict[str, tuple[str, str]] = {}
         self._sender = sender
 
     @property

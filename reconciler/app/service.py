@@ -240,15 +240,20 @@ class Service:
         After a turn that did not go well the next one comes sooner: trouble may have passed.
         """
         drift = self._app.settings.source.drift_seconds
+        clock = self._app.clock
         calm = Backoff(drift, ceiling=drift, jitter=0.1).delays()
         again = Backoff(_AGAIN_SECONDS, ceiling=drift)
         soon = again.delays()
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as group:
                 group.start_soon(_cancel_later, scope, stop)
+                due = 0.0
                 while not stop.is_set():
-                    if (await self._turn(follower)).settled:
-                        wait, soon = next(calm), again.delays()
+                    turn = await self._turn(follower)
+                    if turn.whole:
+                        due = clock.monotonic() + next(calm)
+                    if turn.settled:
+                        wait, soon = max(0.0, due - clock.monotonic()), again.delays()
                     else:
                         wait = next(soon)
                     with anyio.move_on_after(wait):
@@ -321,7 +326,7 @@ class Service:
             log.info("fetched", revision=self._source.snapshot.revision)
         self.board.bump()
         if self._follower is not None:
-            self._follower.wake()
+            self._follower.moved()
 
     def _lost(self, error: Exception) -> None:
         self._trouble = error.message if isinstance(error, ReconcilerError) else "unexpected error"

@@ -9,7 +9,7 @@ import anyio
 from reconciler.controller.drifts import note_drifts
 from reconciler.controller.follow import Reconciled
 from reconciler.controller.history import History
-from reconciler.controller.standing import resources
+from reconciler.controller.standing import merged, resources
 from reconciler.errors import HistoryUnavailable, InvalidManifests, ReconcilerError
 from reconciler.model.desired import DesiredState
 from reconciler.model.plan import Plan
@@ -117,16 +117,14 @@ class Board:
         except HistoryUnavailable as full:
             trouble = full.message
         error = turn.error
-        whole = turn.plan is not None
+        known, plan = self.standing.resources, turn.plan
         converged = turn.report is not None and turn.report.converged and error is None
         self._set(
             replace(
                 self.standing,
                 revision=None if desired is None else desired.revision,
-                resources=(
-                    resources(desired, turn.plan, turn.report) if whole else self.standing.resources
-                ),
-                plan=turn.plan or self.standing.plan,
+                resources=resources(desired, plan, turn.report, known) if plan else known,
+                plan=merged(plan, self.standing.plan, known) if plan else self.standing.plan,
                 error=error,
                 problems=error.problems if isinstance(error, InvalidManifests) else (),
                 newest=turn.newest,

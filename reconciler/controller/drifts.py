@@ -29,7 +29,7 @@ def note_drifts(
         desired: the revision, for the policy of each resource.
         now: when it was seen.
         report: what was done about it; None if nothing was.
-        whole: the plan is of all resources, so what it doesn't show is over.
+        whole: the plan is of all resources (or all in its scope), so what it doesn't show is over.
 
     Returns:
         When each drift of the plan was first seen.
@@ -51,8 +51,9 @@ def note_drifts(
                 history.begin_drift(ended if healed else drift)
             elif healed:
                 history.end_drift(known[sight].id, now, DriftEnd.HEALED)
+    scope = None if plan.scope is None else {str(key) for key in plan.scope}
     for sight, record in known.items():
-        if whole and sight not in seen:
+        if whole and sight not in seen and (scope is None or record.key in scope):
             history.end_drift(record.id, now, DriftEnd.GONE)
     return seen
 

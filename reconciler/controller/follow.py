@@ -1,7 +1,8 @@
 """Following a source: reconcile when it changes and now and then besides, and survive everything.
 
 A revision with problems is not applied, in no part; the last good one is kept, and healed to
-(DESIGN 6.1).
+(DESIGN 6.1). A turn that only a new revision has asked for looks at what that touches, if the turn
+before left everything in step; all others look at everything.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ import anyio.to_thread
 
 from reconciler.controller import pipeline
 from reconciler.controller.pipeline import Desk, Permit, Planned
+from reconciler.engine.narrow import Known
 from reconciler.errors import (
     Conflict,
     ForeignInventory,
@@ -48,6 +50,11 @@ class Reconciled:
     fresh: bool = False
     plan: Plan | None = None
     newest: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it was about all resources, not only about what a revision touches."""
+        return self.plan is None or self.plan.scope is None
 
     @property
     def settled(self) -> bool:
@@ -93,7 +100,9 @@ class Follower:
         self._permit = permit
         self._good: tuple[Snapshot, DesiredState] | None = None
         self._newest_revision: str | None = None
+        self._known: Known | None = None
         self._wanted = anyio.Event()
+        self._moved = self._everything = False
         self._heal: frozenset[Key] = frozenset()
         self.suspended = False
         """While it is, turns only look."""
@@ -104,7 +113,13 @@ class Follower:
         return None if self._good is None else self._good[1]
 
     def wake(self) -> None:
-        """Ask for a turn now."""
+        """Ask for a turn now, which looks at everything."""
+        self._everything = True
+        self._wanted.set()
+
+    def moved(self) -> None:
+        """Ask for a turn now, since the source has something new."""
+        self._moved = True
         self._wanted.set()
 
     def heal(self, key: Key) -> None:
@@ -126,15 +141,23 @@ class Follower:
     async def turn(self) -> Reconciled:
         """Reconcile once; errors of ours are values here."""
         self._wanted = anyio.Event()
+        may_be_narrow = self._moved and not (self._everything or self.suspended or self._heal)
+        self._moved = self._everything = False
+        known, self._known = self._known, None
         before, error, planned, report = self._good, None, None, None
         heal = self._heal
         try:
-            planned, error = await self._newest()
-            if planned is None and before is not None:
-                planned = await self._plan(before[1])
-            if planned is not None and not self.suspended:
-                report = await self._carry_out(planned)
-                self._heal -= heal  # what was wished for meanwhile is the next turn's
+            if may_be_narrow and known is not None:
+                report = await self._touched(known)
+            if report is None:
+                planned, error = await self._newest()
+                if planned is None and before is not None:
+                    planned = await self._plan(before[1])
+                if planned is not None and not self.suspended:
+                    report = await self._carry_out(planned)
+                    self._heal -= heal  # what was wished for meanwhile is the next turn's
+                    if error is None:
+                        self._known = pipeline.known_after(planned, report)
         except ReconcilerError as failure:
             error = error or failure
         fresh = self._good is not None and (
@@ -144,17 +167,44 @@ class Follower:
         plan = report.plan if report is not None else None if planned is None else planned.plan
         return Reconciled(report, error, fresh, plan, self._newest_revision)
 
+    async def _touched(self, known: Known) -> Report | None:
+        """Take the newest revision all the way by what it touches; None if that is not enough."""
+        try:
+            snapshot, desired = await self._read()
+
+            async def ready(plan: Plan) -> None:
+                if plan.effective and self._permit is not None:
+                    await self._permit(plan)
+                self._good = (snapshot, desired)
+                await self._applied(snapshot)
+
+            done = await pipeline.reconcile_touched(self._desk, desired, self._wishes, known, ready)
+        except (InvalidManifests, SourceError, SourceUnavailable, ForeignInventory):
+            return None  # a whole turn says so, and heals to the last good revision
+        except Conflict:  # nothing was written: the next turn may go on from here
+            self._known, self._moved = known, True
+            raise
+        if done is None:
+            return None
+        report, after = done
+        self._known = after if report.converged else None
+        return report
+
+    async def _read(self) -> tuple[Snapshot, DesiredState]:
+        snapshot = await self._source.fetch()
+        self._newest_revision = snapshot.revision
+        desired = await anyio.to_thread.run_sync(
+            pipeline.read, snapshot, self._options, self._desk.kinds
+        )
+        return snapshot, desired
+
     async def _newest(self) -> tuple[Planned | None, ReconcilerError | None]:
         """Plan the newest revision if it is good; else say why not, and keep the last good one.
 
         Good means that this server can hold it, too: only a plan shows that.
         """
         try:
-            snapshot = await self._source.fetch()
-            self._newest_revision = snapshot.revision
-            desired = await anyio.to_thread.run_sync(
-                pipeline.read, snapshot, self._options, self._desk.kinds
-            )
+            snapshot, desired = await self._read()
             planned = await self._plan(desired)
         except (InvalidManifests, SourceError, SourceUnavailable, ForeignInventory) as error:
             return None, error  # foreign: a forced push of another history

@@ -7,6 +7,9 @@
     report   = apply(plan)                level by level; each write is read back
 
 A dry run means that `apply` was not called.
+
+A service that has done this once need not look at everything for each revision: `reconcile_touched`
+looks at what a revision touches, and gives way to the whole story wherever that can't be enough.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,12 +18,14 @@ from dataclasses import dataclass, replace
 import anyio.to_thread
 
 from reconciler.api.client import Api
+from reconciler.engine import narrow
 from reconciler.engine.access import Access
 from reconciler.engine.apply import Progress, apply, held, silent
 from reconciler.engine.inventory import InventoryStore
 from reconciler.engine.inventory import forget as forget_entry
 from reconciler.engine.lease import TTL, Lease
 from reconciler.engine.lease import unlock as free_lease
+from reconciler.engine.narrow import Known
 from reconciler.engine.observe import observe
 from reconciler.engine.plan import PlanOptions, build, nothing_desired
 from reconciler.errors import InvalidManifests, StalePlan
@@ -149,6 +154,61 @@ def _access(desk: Desk, desired: DesiredState, wishes: Wishes) -> Access:
     session = Session(desk.api, secrets=wishes.secrets)
     store = InventoryStore(desk.api, inventory_name(desired, wishes), secrets=wishes.secrets)
     return Access.of(session, desk.kinds, store, desk.clock)
+
+
+async def reconcile_touched(
+    desk: Desk, desired: DesiredState, wishes: Wishes, known: Known, ready: Permit
+) -> tuple[Report, Known] | None:
+    """Take a revision all the way, looking only at what it touches.
+
+    Args:
+        desk: what to work with.
+        desired: the revision.
+        wishes: what the user asked for.
+        known: from the last look.
+        ready: called with the plan, under the lease, before anything is written; raises if it must
+            not be.
+
+    Returns:
+        What was done, and what is known after it; None, with nothing written, if it takes a whole
+        look.
+
+    Raises:
+        InvalidManifests: the server can't hold what is declared.
+        LeaseHeld: another writer is at work.
+        ReconcilerError: the server can't be read.
+    """
+    keys = None if wishes.targets else narrow.touched(known, desired)
+    if keys is None:
+        return None
+    if not keys:
+        plan = narrow.nothing(known, desired, inventory_name(desired, wishes), desk.api.facts)
+        await ready(plan)
+        return held(plan), known.after(desired, held(plan))
+    session = replace(known.session, cache={})
+    store = InventoryStore(desk.api, inventory_name(desired, wishes), secrets=wishes.secrets)
+    access = Access.of(session, desk.kinds, store, desk.clock)
+    async with _lease(desk, store.name, wishes) as lease:
+        found = await narrow.observe(desired, access, known, keys)
+        if found is None:
+            return None
+        conformed, observed = found
+        plan = build(conformed, observed, plan_options(wishes))
+        plan = narrow.told(plan, known, desired, keys)
+        await ready(plan)
+        report = (
+            await apply(plan, conformed, observed, access, lease) if plan.effective else held(plan)
+        )
+    return report, known.after(desired, report)
+
+
+def known_after(planned: Planned, report: Report) -> Known | None:
+    """Return what a whole look and its apply leave behind for the next one; None if too little."""
+    if not report.converged or report.plan is not planned.plan:
+        return None
+    session = replace(planned.access.session, cache={})
+    foreign = dict(planned.observed.foreign)
+    return Known(planned.declared, session, foreign, narrow.left_apart(report))
 
 
 async def carry_out(

@@ -1,8 +1,11 @@
 """How each resource stands after a turn. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from reconciler.model.desired import DesiredState
+from reconciler.model.keys import Key
+from reconciler.model.places import Place
 from reconciler.model.plan import Action, Cause, Change, FieldChange, Plan
 from reconciler.model.report import Outcome, Report, Result
 from reconciler.model.status import Resource, ResourceState
@@ -11,7 +14,10 @@ _DRIFT = (Cause.DRIFT, Cause.BOTH)
 
 
 def resources(
-    desired: DesiredState | None, plan: Plan | None, report: Report | None
+    desired: DesiredState | None,
+    plan: Plan | None,
+    report: Report | None,
+    before: Iterable[Resource] = (),
 ) -> tuple[Resource, ...]:
     """Return every declared resource and every other one that differs, sorted by key.
 
@@ -19,16 +25,21 @@ def resources(
         desired: the last good revision.
         plan: what differed.
         report: what was done about it; None if nothing was.
+        before: how they stood before; what the plan was not about stands as it did.
     """
+    kept = _kept(plan, before)
     changes = {change.key: change for change in (plan.changes if plan else ())}
     outcomes = {outcome.change.key: outcome for outcome in (report.outcomes if report else ())}
     declared = {} if desired is None else desired.declarations
     found = []
-    for key in sorted({*declared, *changes}):
+    for key in sorted({*declared, *changes, *kept}):
+        place = declared[key].place if key in declared else None
+        if key in kept:
+            found.append(_moved(kept[key], place))
+            continue
         change, outcome = changes.get(key), outcomes.get(key)
         if change is not None and _is_gone(change, outcome):
             continue
-        place = declared[key].place if key in declared else None
         if change is None:
             found.append(Resource(key, ResourceState.IN_SYNC, source=place))
             continue
@@ -39,6 +50,36 @@ def resources(
             Resource(key, state, reason, place or change.source, None if settled else change, id_)
         )
     return tuple(found)
+
+
+def merged(plan: Plan, before: Plan | None, resources: Iterable[Resource]) -> Plan:
+    """Return what differs as a whole after a turn that was about some resources only.
+
+    Args:
+        plan: of that turn.
+        before: of the turn before.
+        resources: as they stood before.
+    """
+    scope = plan.scope
+    if scope is None or before is None:
+        return plan
+    others = [one.change for one in resources if one.change is not None and one.key not in scope]
+    changes = tuple(sorted((*plan.changes, *others), key=lambda change: change.key))
+    notices = dict.fromkeys((*before.notices, *plan.notices))
+    return replace(plan, changes=changes, notices=tuple(notices), scope=None)
+
+
+def _kept(plan: Plan | None, before: Iterable[Resource]) -> dict[Key, Resource]:
+    if plan is None or plan.scope is None:
+        return {}
+    return {one.key: one for one in before if one.key not in plan.scope}
+
+
+def _moved(resource: Resource, place: Place | None) -> Resource:
+    """Return a resource with the place at which it is declared now."""
+    if place is None or place == resource.source:
+        return resource
+    return replace(resource, source=place)
 
 
 def drifted_fields(change: Change) -> Iterator[FieldChange | None]:

@@ -67,7 +67,8 @@ async def apply(
             "a plan made with --no-secrets can't be applied", hint="plan again without it"
         )
     run = _Apply(plan, desired, observed, access, lease, progress)
-    await run.refresh()
+    if not observed.fresh:
+        await run.refresh()
     with anyio.CancelScope() as scope:
         lease.on_lost(scope.cancel)
         try:
@@ -129,7 +130,7 @@ class _Apply:
         """Carry out every level; clean up an inventory that owns nothing any more."""
         for keys in self._plan.levels:
             await self._level([self._changes[key] for key in keys])
-        if not self._store.entries and self._changes:
+        if self._store.empty and self._changes:
             await self._lease.confirm()
             await self._store.remove()
 

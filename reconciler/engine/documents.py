@@ -81,7 +81,7 @@ class Records:
     def __init__(self, api: Api, form: Form) -> None:
         self._api = api
         self._form = form
-        self._type_ids: tuple[str, str] | None = None
+        self._known = api.type_ids
 
     async def all(self) -> Sequence[Record]:
         """Return every document of the type, secrets included; none where the type is unknown."""
@@ -95,7 +95,7 @@ class Records:
             for answer in page
         ]
         if found:
-            self._type_ids = found[0].type_ids
+            self._known[self._form.slug] = found[0].type_ids
         return found
 
     async def named(self, name: str) -> Record | None:
@@ -129,15 +129,20 @@ class Records:
             AlreadyExists: the name is taken.
             AnswerLost: it may have been made, or not; look for it by name.
         """
-        if self._type_ids is None:
-            self._type_ids = await self._register()
+        ids = self._known.get(self._form.slug)
+        if ids is None:
+            ids = self._known[self._form.slug] = await self._register()
         body = {
             "name": name,
             "data": data,
-            "block_type_id": self._type_ids[0],
-            "block_schema_id": self._type_ids[1],
+            "block_type_id": ids[0],
+            "block_schema_id": ids[1],
         }
         return Record.of(await self._api.post("/block_documents/", body, repeat=repeat))
+
+    def forget(self) -> None:
+        """Look the type up again before the next document is made: somebody may have deleted it."""
+        self._known.pop(self._form.slug, None)
 
     async def replace(
         self, record: Record, data: Mapping[str, Any], *, urgent: bool = False

@@ -4,7 +4,7 @@ import json
 import re
 import secrets as random_secrets
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -90,12 +90,18 @@ class InventoryStore:
         """Whether it was made from another tree; `claim` writes it in our name."""
         self._shards: dict[int, Record] = {}
         self._entries: dict[Key, Entry] = {}
+        self._whole = True
         self._locks: dict[int, anyio.Lock] = {}
 
     @property
     def entries(self) -> Mapping[Key, Entry]:
         """The entries as last read or written."""
         return self._entries
+
+    @property
+    def empty(self) -> bool:
+        """Whether it owns nothing at all, as far as all of it was read."""
+        return self._whole and not self._entries
 
     async def load(
         self, origin: Origin | None = None, *, take_over: bool = False
@@ -113,6 +119,7 @@ class InventoryStore:
             Conflict: somebody else wrote into one of them.
         """
         records = await self._records.all()
+        self._whole = True
         ours = [record for record in records if record.data.get("inventory") == self.name]
         foreign = {
             entry.id: str(record.data.get("inventory"))
@@ -121,13 +128,42 @@ class InventoryStore:
             for entry in _entries(record)
             if entry.id is not None
         }
+        inventory = self._take(ours)
+        stranger = self._claimed(inventory, origin, take_over=take_over)
+        return LoadedInventories(inventory, foreign, stranger)
+
+    async def load_some(self, keys: Collection[Key], origin: Origin) -> Inventory | None:
+        """Read only the documents that hold the entries of these keys.
+
+        Returns:
+            An inventory of the entries of these keys; None if a document is not there yet, or its
+            key can't be read: that takes a whole `load`.
+
+        Raises:
+            ForeignInventory, Unsupported, Conflict: as `load`.
+        """
+        self._whole = False
+        names = [record_name(self.name, f"{n:x}") for n in sorted({*map(shard_of, keys)})]
+        found = await together(partial(self._records.named, name) for name in names)
+        ours = [record for record in found if record is not None]
+        if len(ours) < len(names):
+            return None
+        inventory = self._take(ours)
+        if not inventory.exists:
+            return None
+        self._claimed(inventory, origin, take_over=False)
+        entries = {key: inventory.entries[key] for key in keys if key in inventory.entries}
+        return replace(inventory, entries=entries)
+
+    def _take(self, ours: Sequence[Record]) -> Inventory:
+        """Remember what documents of ours say."""
         with _reading(ours):
             self._shards = {int(record.data["shard"]): record for record in ours}
         self._entries = {entry.key: entry for record in ours for entry in _entries(record)}
         readable = self._take_key(ours)
         if ours and not readable:
             self._entries = {key: self._unmarked(e) for key, e in self._entries.items()}
-        inventory = Inventory(
+        return Inventory(
             name=self.name,
             entries=dict(self._entries),
             fingerprinter=Fingerprinter(self._key),
@@ -135,10 +171,8 @@ class InventoryStore:
             roots=tuple(sorted({root for record in ours for root in record.data.get("roots", ())})),
             path=str(ours[0].data.get("path", "")) if ours else "",
         )
-        stranger = self._claimed(inventory, origin, take_over=take_over)
-        return LoadedInventories(inventory, foreign, stranger)
 
-    def _take_key(self, ours: list[Record]) -> bool:
+    def _take_key(self, ours: Sequence[Record]) -> bool:
         keys = [str(record.data.get("key", _MASK)) for record in ours]
         if not keys:
             return False

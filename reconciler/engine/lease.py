@@ -165,7 +165,8 @@ class Lease:
         deadline = self._clock.monotonic() + self._wait
         while not await self._posted():
             found = await self._records.named(self._name)
-            if found is None:
+            if found is None:  # let go of meanwhile; or it is the type that is gone
+                self._records.forget()
                 continue
             if found.data.get("token") == self._data["token"]:
                 self._record = found  # ours after all: its answer was lost

@@ -44,7 +44,7 @@ async def observe(
     """
     options = options or PlanOptions()
     loaded = await access.store.load(desired.origin, take_over=options.take_over)
-    declarations, problems = await _conform(desired, access)
+    declarations, problems = await conform(desired, access)
     facts = access.session.facts
     rules = {prefix: kind.rules(facts) for prefix, kind in access.kinds.items()}
     listing = await _list(_prefixes(declarations.values(), loaded.inventory), access)
@@ -60,7 +60,8 @@ async def observe(
     desired = replace(
         desired,
         declarations={
-            key: _aligned(declaration, listing, access) for key, declaration in declarations.items()
+            key: aligned(declaration, listing.live.get(key), access)
+            for key, declaration in declarations.items()
         },
         warnings=(*desired.warnings, *problems),
     )
@@ -79,9 +80,10 @@ async def observe(
     )
 
 
-async def _conform(
+async def conform(
     desired: DesiredState, access: Access
 ) -> tuple[dict[Key, Declaration], list[Problem]]:
+    """Bring declarations into the server's form, and say what it can't hold."""
     found: dict[Key, Declaration] = {}
     problems: list[Problem] = []
     # In the order of kinds: a block is judged by the type that the same tree may declare.
@@ -193,8 +195,8 @@ def _outside(
                 yield path, ref
 
 
-def _aligned(declaration: Declaration, listing: _Listing, access: Access) -> Declaration:
-    live = listing.live.get(declaration.key)
+def aligned(declaration: Declaration, live: Live | None, access: Access) -> Declaration:
+    """Return a declaration with what git leaves open filled in from the live object."""
     if live is None:
         return declaration
     fields = access.kind(declaration.key).align(declaration.fields, live.fields)

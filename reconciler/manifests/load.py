@@ -97,7 +97,7 @@ def load(snapshot: Snapshot, options: LoadOptions, kinds: Sequence[Kind]) -> Des
         verified=snapshot.verified,
         commit=snapshot.commit,
         secrets_read=not options.no_secrets,
-        contents={key: one.content for key, one in declared.items()},
+        prints={key: one.print for key, one in declared.items()},
     )
 
 

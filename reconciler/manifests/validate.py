@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
@@ -9,11 +10,22 @@ from graphlib import CycleError, TopologicalSorter
 from reconciler.kinds.base import Kind
 from reconciler.manifests.options import KEY, for_generated, options_of
 from reconciler.model.desired import Declaration, Document, Options
+from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.keys import Key
 from reconciler.model.near import nearest
 from reconciler.model.policy import Policy
 from reconciler.model.problems import Problem, Severity
-from reconciler.model.values import Masked, Ref, Secret, Value, leaves, references
+from reconciler.model.values import (
+    Masked,
+    Ref,
+    Secret,
+    Value,
+    contains_secret,
+    leaves,
+    references,
+)
+
+_OWN = Fingerprinter(secrets.token_bytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +43,23 @@ class Declared:
     Attributes:
         declaration: as its kind checked it.
         content: content hash of what is wanted, secrets by their names only.
+        print: like `content`, and moves when a secret does; keyed anew by each process.
         needs: the keys that it refers to.
     """
 
     declaration: Declaration
     content: str
+    print: str
     needs: frozenset[Key]
 
     @classmethod
     def of(cls, declaration: Declaration) -> "Declared":
         """Look into a declaration once."""
         needs = frozenset(ref.key for _, ref in _references(declaration))
-        return cls(declaration, _hash(_content(declaration)), needs)
+        content = print_ = _hash(_content(declaration))
+        if contains_secret(declaration.fields):
+            print_ += _OWN.of(declaration.fields)
+        return cls(declaration, content, print_, needs)
 
 
 def declare(resolved: Resolved) -> tuple[tuple[Declaration, ...], list[Problem]]:

@@ -123,7 +123,8 @@ class DesiredState:
         verified: whether the tree is known to be whole.
         commit: the commit id, None outside git.
         secrets_read: False under `--no-secrets`: secret leaves are then Masked and not compared.
-        contents: content hashes of declarations, secrets by their names only.
+        prints: tells of each declaration whether it is the same as at another load of this process,
+            secrets included; means nothing to others.
     """
 
     revision: str
@@ -136,4 +137,4 @@ class DesiredState:
     verified: bool = True
     commit: str | None = None
     secrets_read: bool = True
-    contents: Mapping[Key, str] = field(default_factory=dict)
+    prints: Mapping[Key, str] = field(default_factory=dict)

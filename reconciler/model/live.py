@@ -82,6 +82,7 @@ class Observed:
         reads: requests made so far.
         gaps: what could not be read, for people; empty if `complete`.
         renamed: what git calls by another name now, by its new key.
+        fresh: it was seen under the very lease under which it is acted on: nobody has written since.
     """
 
     server: ServerFacts
@@ -94,3 +95,4 @@ class Observed:
     reads: int = 0
     gaps: tuple[str, ...] = ()
     renamed: Mapping[Key, Renaming] = field(default_factory=dict)
+    fresh: bool = False

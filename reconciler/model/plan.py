@@ -110,6 +110,7 @@ class Plan:
         writes: requests that applying will take.
         notices: warnings and holds of the plan as a whole.
         environment: name of the environment, "" if none.
+        scope: the keys that were looked at; None if all were. Not serialised.
     """
 
     revision: str
@@ -123,6 +124,7 @@ class Plan:
     writes: int = 0
     notices: tuple[str, ...] = ()
     environment: str = ""
+    scope: frozenset[Key] | None = None
 
     def count(self, action: Action) -> int:
         """Count the changes of one action."""

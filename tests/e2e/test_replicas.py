@@ -2,6 +2,10 @@
 
 What must hold: no revision's content is ever written over a newer one's, the other one goes on
 within a lease's time, and each flow run is executed once. The seed is printed.
+
+Prefect's own server, on SQLite, may answer nothing at all for a minute (its lock's patience) when a
+client dies in the middle of a write; met with 3.8.8, asked directly. Nobody can go on meanwhile, so
+that time is not counted, and printed.
 """
 
 import json
@@ -9,8 +13,9 @@ import os
 import random
 import signal
 import statistics
+import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import httpx
@@ -26,6 +31,8 @@ from tests.testbed.thorough import often
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 LEASE = 5.0
+SOON = 2 * LEASE + 5
+PAUSE = 2.0
 BLOCKS = 6
 FLOW = """\
 import os
@@ -122,6 +129,41 @@ def in_force(client, number):
     return numbers == [str(number)] * BLOCKS
 
 
+class Pulse:
+    """Asks a server again and again whether it answers at all, past every proxy.
+
+    Attributes:
+        pauses: begin and end of each time in which it did not.
+    """
+
+    def __init__(self, server):
+        self.pauses = []
+        self._url = f"{server.url}/admin/version"
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+
+    def _ask(self):
+        with httpx.Client(timeout=180, trust_env=False) as client:
+            while not self._ended.wait(0.2):
+                began = time.monotonic()
+                with suppress(httpx.TransportError):
+                    client.get(self._url)
+                if time.monotonic() - began > PAUSE:
+                    self.pauses.append((began, time.monotonic()))
+
+    def lost(self, begin, end):
+        """Return the seconds between two moments in which there was no answer."""
+        return sum(max(0.0, min(end, b) - max(begin, a)) for a, b in self.pauses)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ended.set()
+        self._thread.join(200)
+
+
 class Chaos:
     """Two replicas, and somebody who breaks the one that writes.
 
@@ -145,6 +187,7 @@ class Chaos:
             for name in ("one", "two")
         ]
         self.client = stack.enter_context(server.client())
+        self.pulse = stack.enter_context(Pulse(server))
         self.runs, self.takeovers = [], []
         self.desk = self.both[0].desk
         self.desk.work.put("mark.py", FLOW)
@@ -175,8 +218,10 @@ class Chaos:
         writer = max(self.both, key=lambda one: max((w[0] for w in one.writes), default=0.0))
         other = self.both[1 - self.both.index(writer)]
         cut = self.chance.random() < 0.5
+        name = "kill"
         if cut:
             fault = self.chance.choice([Fault.RESET, Fault.HANG])
+            name = fault.name.lower()
             writer.proxy.add(Rule(fault, path="/block_", seconds=60))
         else:
             writer.kill()
@@ -184,7 +229,13 @@ class Chaos:
         self.settle(turn, seconds=120)
         after = [at for at, _, revision in other.writes if revision == turn and at > broken]
         if after:
-            self.takeovers.append(min(after) - max(broken, pushed))
+            begin, end = max(broken, pushed), min(after)
+            lost = self.pulse.lost(begin, end)
+            self.takeovers.append(end - begin - lost)
+            silent = f", and {lost:.1f} s without a server" if lost else ""
+            print(f"{turn}: {name}, taken over after {self.takeovers[-1]:.1f} s{silent}")
+            if self.takeovers[-1] > SOON:
+                print("\n----\n".join(one.desk.output[-6000:] for one in (writer, other)))
         if cut:
             writer.proxy.heal()
         else:
@@ -223,4 +274,4 @@ def test_the_writer_is_killed_or_cut_off_at_random(request, tmp_path, major, rou
         f"Prefect {major}: {rounds} faults, {len(chaos.takeovers)} takeovers,"
         f" median {middle:.1f} s, longest {longest:.1f} s, lease {LEASE:.0f} s"
     )
-    assert longest < 2 * LEASE + 5
+    assert longest < SOON

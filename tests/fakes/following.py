@@ -3,9 +3,11 @@
 from reconciler.controller.follow import Follower
 from reconciler.controller.pipeline import Desk
 from reconciler.manifests.load import LoadOptions
+from reconciler.model.keys import Key
+from reconciler.model.values import Ref
 from reconciler.model.wishes import Wishes
 from tests.fakes import kinds as memory
-from tests.fakes.manifest_kinds import FakeDeployment
+from tests.fakes.manifest_kinds import FakeBlock, FakeDeployment
 from tests.fakes.manual_clock import ManualClock
 from tests.fakes.prefect_memory import MemoryApi, MemoryPrefect
 from tests.fakes.source import ScriptedSource, snapshot_of
@@ -23,12 +25,26 @@ class Deployment(memory.MemoryDeployment):
         fields = {k: v for k, v in document.value.items() if k != "kind"}
         unsupported = fields.pop("unsupported", None)
         name = {k: fields.pop(k) for k in ("flow_name", "name")}
+        if "infrastructure" in fields:
+            fields["infrastructure"] = Ref(Key.parse(f"block/{fields['infrastructure']}"))
         parsed = self.offline.parse(type(document)(name, document.place))
         declared = parsed.declarations[0]
         extra = {} if unsupported is None else {"unsupported": unsupported}
         return type(parsed)(
             (type(declared)(declared.key, {**fields, **extra}, document.place),), parsed.problems
         )
+
+
+class Block(memory.MemoryBlock):
+    """Reads documents; `{$ref: slug/name}` in `data` is a reference."""
+
+    offline = FakeBlock()
+
+    def recognises(self, document):
+        return self.offline.recognises(document)
+
+    def parse(self, document):
+        return self.offline.parse(document)
 
 
 def revision(text, number, policy="name: prod\n"):
@@ -39,13 +55,15 @@ def revision(text, number, policy="name: prod\n"):
 
 
 class Following:
-    def __init__(self, *snapshots, fault=None, permit=None):
+    def __init__(self, *snapshots, fault=None, permit=None, secrets=None):
         self.server = MemoryPrefect()
         self.served = []
-        desk = Desk(MemoryApi(self.server, fault), (Deployment(),), ManualClock(), "test")
-        self.follower = Follower(
-            desk, ScriptedSource(*snapshots), LoadOptions(), Wishes(), self.serve, permit=permit
-        )
+        self.api = MemoryApi(self.server, fault)
+        desk = Desk(self.api, (Block(), Deployment()), ManualClock(), "test")
+        self.source = ScriptedSource(*snapshots)
+        self.secrets = secrets if secrets is not None else {}
+        options = LoadOptions(secret_env=self.secrets)
+        self.follower = Follower(desk, self.source, options, Wishes(), self.serve, permit=permit)
 
     async def serve(self, snapshot):
         self.served.append(snapshot.revision[0])

@@ -248,6 +248,7 @@ class MemoryApi:
         self.server = server
         self.facts = ServerFacts(Version.parse(version), "http://memory/api")
         self.counts = RequestCounts()
+        self.type_ids = {}
         self.fault = fault
         self.requests = 0
         self.dead = False

@@ -9,12 +9,13 @@ from reconciler.errors import ForeignInventory
 from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.inventory import Inventory
 from reconciler.model.snapshot import Origin
+from tests.fakes.prefect_memory import MemoryApi, MemoryPrefect
 
 OURS = Inventory("prod", {}, Fingerprinter(b"k"), roots=("aaa",), path="prefect")
 
 
 def claimed(origin, *, take_over=False):
-    store = InventoryStore(SimpleNamespace(), "prod")
+    store = InventoryStore(MemoryApi(MemoryPrefect()), "prod")
     store._shards = {0: SimpleNamespace()}
     return store._claimed(OURS, origin, take_over=take_over), store._origin
 
