@@ -20,6 +20,16 @@ from tests.testbed.prefect import PrefectServer
 _PAGE = 200
 
 
+def document(number: int, region: str) -> str:
+    """Return one deployment's manifest."""
+    return (
+        f"kind: Deployment\nname: d{number}\nflow_name: flow{number % 100}\n"
+        f"entrypoint: flows/f.py:main\npath: /srv/code\ntags: [a, team-{number % 7}]\n"
+        f"parameters: {{n: {number}, region: {region}}}\nwork_queue_name: default\n"
+        f'schedules: [{{cron: "{number % 60} 3 * * *", timezone: Europe/Berlin, active: false}}]\n'
+    )
+
+
 class Bed:
     """A server and a tree of so many deployments."""
 
@@ -34,12 +44,8 @@ class Bed:
 
     def write(self, number: int, region: str) -> None:
         """Write one deployment's file."""
-        (self.folder / "deployments" / f"{number:05}.yaml").write_text(
-            f"kind: Deployment\nname: d{number}\nflow_name: flow{number % 100}\n"
-            f"entrypoint: flows/f.py:main\npath: /srv/code\ntags: [a, team-{number % 7}]\n"
-            f"parameters: {{n: {number}, region: {region}}}\nwork_queue_name: default\n"
-            f'schedules: [{{cron: "{number % 60} 3 * * *", timezone: Europe/Berlin, active: false}}]\n'
-        )
+        path = self.folder / "deployments" / f"{number:05}.yaml"
+        path.write_text(document(number, region))
 
     def reconciler(self, *words: str) -> tuple[bed.Taken, float]:
         """Run a command; return what it took, and the most memory in MB."""

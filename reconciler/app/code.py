@@ -21,8 +21,18 @@ class AppliedCode:
     Keeps the checkouts that live runs refer to, and removes the others when the next one is made.
     """
 
-    def __init__(self, checkouts: Checkouts) -> None:
+    def __init__(self, checkouts: Checkouts, *, on_demand: bool = False) -> None:
+        """Make it.
+
+        Args:
+            checkouts: where they are made.
+            on_demand: check a revision out when a run first needs it, not when it is applied. Only
+                for contents that stay readable, as those of a git repository do.
+        """
         self._checkouts = checkouts
+        self._on_demand = on_demand
+        self._applied: Snapshot | None = None
+        self._served: Snapshot | None = None
         self._current: Checkout | None = None
         self._digests: dict[Path, str] = {}
         self._in_use: frozenset[Path] = frozenset()
@@ -36,12 +46,32 @@ class AppliedCode:
             SourceUnavailable: the disk is full or refuses.
         """
         async with self._turn:
-            made = await self._make(snapshot)
-            self._digests[made.path] = made.digest
-            self._current = Checkout(made.path, made.revision)
-            keep = {self._digests[p] for p in {made.path, *self._in_use} if p in self._digests}
-            if self._in_use <= self._digests.keys():
-                await self._checkouts.retain(keep)
+            self._applied = snapshot
+            if not self._on_demand:
+                await self._serve(snapshot)
+
+    async def checkout(self) -> Checkout | None:
+        """Return what was applied last, None before the first apply.
+
+        Raises:
+            SourceError, SourceUnavailable: as `applied`, where it is made on demand.
+        """
+        async with self._turn:
+            if self._on_demand and self._applied is not None and not self._serves(self._applied):
+                await self._serve(self._applied)
+            return self._current
+
+    def _serves(self, snapshot: Snapshot) -> bool:
+        current = self._current
+        return self._served is snapshot and current is not None and current.path.is_dir()
+
+    async def _serve(self, snapshot: Snapshot) -> None:
+        made = await self._make(snapshot)
+        self._digests[made.path] = made.digest
+        self._current, self._served = Checkout(made.path, made.revision), snapshot
+        keep = {self._digests[p] for p in {made.path, *self._in_use} if p in self._digests}
+        if self._in_use <= self._digests.keys():
+            await self._checkouts.retain(keep)
 
     async def _make(self, snapshot: Snapshot) -> SourceCheckout:
         try:
@@ -51,10 +81,6 @@ class AppliedCode:
                 f"the flow code can't be checked out: {error.strerror or error}",
                 hint="RECONCILER_STATE_DIR is where checkouts are kept; look at its disk",
             ) from None
-
-    async def checkout(self) -> Checkout | None:
-        """Return what was applied last, None before the first apply."""
-        return self._current
 
     def in_use(self, paths: frozenset[Path]) -> None:
         """Take note of the checkouts that live runs refer to."""

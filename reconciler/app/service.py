@@ -89,7 +89,7 @@ class Service:
         self.shown = parse(where.repo or "").shown if where.repo else where.path
         source = app.git_source(where, shared=True)
         self._source = PolledSource(source, app.clock, settings.source.poll_seconds)
-        self._code = AppliedCode(Checkouts(settings.service.state_dir))
+        self._code = AppliedCode(Checkouts(settings.service.state_dir), on_demand=True)
         self._follower: Follower | None = None
         self._agent: Agent | None = None
         self._limit: int | None = None

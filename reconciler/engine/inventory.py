@@ -136,8 +136,8 @@ class InventoryStore:
         """Read only the documents that hold the entries of these keys.
 
         Returns:
-            An inventory of the entries of these keys; None if a document is not there yet, or its
-            key can't be read: that takes a whole `load`.
+            An inventory of the entries of these keys; None if none of the documents is there, or
+            their key can't be read: that takes a whole `load`.
 
         Raises:
             ForeignInventory, Unsupported, Conflict: as `load`.
@@ -145,10 +145,7 @@ class InventoryStore:
         self._whole = False
         names = [record_name(self.name, f"{n:x}") for n in sorted({*map(shard_of, keys)})]
         found = await together(partial(self._records.named, name) for name in names)
-        ours = [record for record in found if record is not None]
-        if len(ours) < len(names):
-            return None
-        inventory = self._take(ours)
+        inventory = self._take([record for record in found if record is not None])
         if not inventory.exists:
             return None
         self._claimed(inventory, origin, take_over=False)

@@ -1,0 +1,126 @@
+"""The service: one changed file among ten thousand, memory, and what it uses while nothing happens.
+
+python -m benchmarks.serving [--version 2|3] [--rounds N]
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from benchmarks.report import Row, command
+from benchmarks.scale import document
+from tests.e2e.serving import Serving
+from tests.testbed.fault import FaultProxy
+from tests.testbed.git_http import GitHttpServer
+from tests.testbed.prefect import VERSIONS, PrefectServer
+
+COUNT = 10_000
+_LIMITS = {"requests": 8, "cpu": 0.3, "large": 250, "small": 90, "idle": 1.0}
+_IDLE_SECONDS = 60
+
+
+class Service:
+    """A service behind a proxy that counts its requests, which follows a repository of so many."""
+
+    def __init__(self, server: PrefectServer, folder: Path, stack: ExitStack, count: int) -> None:
+        served = folder / "served"
+        served.mkdir()
+        url = stack.enter_context(GitHttpServer(served)).url("shop.git")
+        self.proxy = stack.enter_context(FaultProxy(server.url))
+        self.desk = stack.enter_context(Serving(server, folder, url, served / "shop.git"))
+        env = {**self.desk.cli.env, "PREFECT_API_URL": self.proxy.url}
+        self.desk.cli = replace(self.desk.cli, env=env)
+        for number in range(count):
+            self.declare(number, "eu")
+        self.desk.push()
+        self.desk.start(ready=False, RECONCILER_DRIFT_SECONDS="86400")
+        self.desk.until(lambda: self.desk.status["revision"], seconds=3600)
+        time.sleep(10)  # the first turn's last requests, and the agent's first looks
+        assert self.desk.running is not None
+        self.process = psutil.Process(self.desk.running.pid)
+
+    def declare(self, number: int, region: str) -> None:
+        """Write one deployment's file."""
+        self.desk.work.put(f"deployments/{number:05}.yaml", document(number, region))
+
+    def change(self, number: int, region: str) -> tuple[float, float, int]:
+        """Push one changed file; return seconds to its being in force, CPU, and requests.
+
+        The agent's own looks for work are left out of the requests, not of the CPU.
+        """
+        self.declare(number, region)
+        self.desk.push()
+        before, began, cpu = len(self.proxy.requests), time.perf_counter(), self.cpu()
+        last = self.desk.status["turned_at"]
+        self.desk.hook()
+        self.desk.until(lambda: self.desk.status["turned_at"] != last)
+        seconds = time.perf_counter() - began
+        time.sleep(1)
+        made = [one for one in self.proxy.requests[before:] if _is_the_reconcilers(one.path)]
+        for one in made:
+            print(f"  {one.method} {one.path}")
+        return seconds, self.cpu() - cpu, len(made)
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU it has used, ended children included."""
+        times = [self.process.cpu_times()]
+        times += [child.cpu_times() for child in self.process.children(recursive=True)]
+        ended = times[0].children_user + times[0].children_system
+        return sum(one.user + one.system for one in times) + ended
+
+    def memory(self) -> float:
+        """Return its memory in MB, children included, shared pages shared out."""
+        processes = [self.process, *self.process.children(recursive=True)]
+        return sum(one.memory_full_info().pss for one in processes) / 1e6
+
+
+def _is_the_reconcilers(path: str) -> bool:
+    return "get_scheduled_flow_runs" not in path and not path.endswith("/flow_runs/filter")
+
+
+def measure(version: int, rounds: int, count: int = COUNT) -> Iterator[Row]:
+    """Yield what was measured."""
+    name = f"Prefect {VERSIONS[version]}, service"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        PrefectServer(version) as server,
+        ExitStack() as stack,
+    ):
+        service = Service(server, Path(folder), stack, count)
+        found = [service.change(n, f"r{n}") for n in range(rounds)]
+        memory = [service.memory()]
+    seconds, cpu, requests = zip(*found, strict=True)
+    what = f"one changed file among {count:,}"
+    print(f"{what}: seconds {seconds}")
+    yield _row(f"{what}: requests", name, requests, "requests")
+    yield _row(f"{what}: CPU", name, cpu, "cpu", "s")
+    yield _row(f"memory at {count:,} deployments", name, memory, "large", "MB")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        PrefectServer(version) as server,
+        ExitStack() as stack,
+    ):
+        service = Service(server, Path(folder), stack, 3)
+        shares = []
+        for _ in range(rounds):
+            before = service.cpu()
+            time.sleep(_IDLE_SECONDS)
+            shares.append((service.cpu() - before) / _IDLE_SECONDS * 100)
+        memory = [service.memory()]
+    yield _row("idle: share of a core", name, shares, "idle", "%")
+    yield _row("idle: memory", name, memory, "small", "MB")
+
+
+def _row(
+    what: str, name: str, ours: list[float] | tuple[float, ...], limit: str, unit: str = ""
+) -> Row:
+    return Row(what, f"{name}; the target", [_LIMITS[limit]] * len(ours), ours, 1, unit)
+
+
+if __name__ == "__main__":
+    command(__doc__, measure, rounds=5)

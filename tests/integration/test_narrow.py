@@ -1,0 +1,106 @@
+"""Looking only at what a revision touches, on real servers: it sees what a whole look sees."""
+
+import pytest
+import yaml
+
+from reconciler.controller import pipeline
+from reconciler.model.plan import Action
+from reconciler.model.wishes import Wishes
+from tests.fakes.field_table import NAMES, NEEDED, REQUIRED, documents, secrets_said, targets
+from tests.integration.reconciling import repository
+from tests.testbed import seed
+
+pytestmark = [pytest.mark.anyio, pytest.mark.prefect, pytest.mark.timeout(300)]
+
+POLICY = "name: narrow\nsecrets: [{env: RECONCILER_SECRET_}]\n"
+MOST = 15
+KEPT = {"WorkPool": ("type",), "BlockType": ("name",)}
+WISHES = Wishes()
+
+
+async def applied(repo):
+    """Take a whole look, and return what is known after it."""
+    planned = await repo.planned()
+    report = await pipeline.carry_out(repo.desk(), planned, WISHES)
+    assert report.converged, [(str(o.change.key), o.error, o.remaining) for o in report.outcomes]
+    return pipeline.known_after(planned, report)
+
+
+async def touched(repo, known):
+    """Take the tree as it is now all the way by what it touches."""
+
+    async def ready(plan):
+        return None
+
+    desired = await repo.desired(WISHES)
+    return await pipeline.reconcile_touched(repo.desk(), desired, WISHES, known, ready)
+
+
+def bare(document):
+    """Return a document with as little in it as its kind allows."""
+    kind = document["kind"]
+    names = {name: document[name] for name in NAMES[kind] if name in document}
+    if kind == "Block":
+        return {"kind": kind, **names, "data": REQUIRED.get(document["block_type_slug"], {})}
+    kept = {name: document[name] for name in KEPT.get(kind, ()) if name in document}
+    return {"kind": kind, **names, **NEEDED[kind], **kept}
+
+
+@pytest.mark.parametrize("kind", list(NAMES))
+async def test_what_a_revision_adds_and_changes_is_in_force_and_the_next_plan_is_empty(
+    automating, tmp_path, kind
+):
+    secrets: dict[str, str] = {}
+    declared = [secrets_said(one, secrets) for one in documents(kind, v2=automating.major == 2)]
+    declared = declared[:MOST]
+    around, half = targets(set()), max(1, len(declared) // 2)
+    async with repository(automating, tmp_path) as repo:
+        repo.secrets = {f"RECONCILER_SECRET_{name}": value for name, value in secrets.items()}
+        repo.write("reconciler.yaml", POLICY)
+        repo.write("all.yaml", yaml.safe_dump_all([*around, *map(bare, declared[:half])]))
+        known = await applied(repo)
+        repo.write("all.yaml", yaml.safe_dump_all([*around, *declared]))
+        done = await touched(repo, known)
+        assert done is not None, "a whole look was asked for"
+        report, known = done
+        assert report.converged, [
+            (str(o.change.key), o.error, o.remaining) for o in report.outcomes
+        ]
+        assert {c.action.value for c in report.plan.changes} <= {"create", "update"}
+        assert report.plan.count(Action.CREATE) >= len(declared) - half
+        assert (await repo.plan()).empty
+        repo.write("all.yaml", yaml.safe_dump_all([*around, *map(bare, declared)]))
+        done = await touched(repo, known)
+        assert done is not None
+        assert done[0].converged
+        assert (await repo.plan()).empty
+
+
+async def test_a_change_of_one_object_costs_eight_requests(server, tmp_path):
+    async with repository(server, tmp_path) as repo:
+        variable = "kind: Variable\nname: v\nvalue: "
+        repo.write("v.yaml", f"{variable}one\n")
+        known = await applied(repo)
+        for value in ("two", "three"):  # the first one learns the ids of our own block types
+            repo.write("v.yaml", f"{variable}{value}\n")
+            repo.api.calls.clear()
+            _, known = await touched(repo, known)
+        assert len(repo.api.calls) == 8, repo.api.calls
+        with server.client() as client:
+            [live] = seed.listing(client, "variables")
+        assert live["value"] == "three"
+
+
+async def test_somebody_who_deletes_our_block_types_costs_only_a_whole_look(server, tmp_path):
+    async with repository(server, tmp_path) as repo:
+        variable = "kind: Variable\nname: v\nvalue: "
+        repo.write("v.yaml", f"{variable}one\n")
+        known = await applied(repo)
+        with server.client() as client:
+            type_ = seed.block_type(client, "reconciler-lease")
+            seed.request(client, "DELETE", f"/block_types/{type_['id']}")
+        repo.write("v.yaml", f"{variable}two\n")
+        done = await touched(repo, known)
+        assert done is not None
+        assert done[0].converged
+        assert (await repo.plan()).empty
