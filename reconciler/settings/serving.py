@@ -28,7 +28,9 @@ class SourceSettings(Group):
         60.0, gt=0, description="Time between two questions to the remote what the ref points to."
     )
     drift_seconds: float = Field(
-        300.0, gt=0, description="Time between two looks for drift where nothing else happens."
+        300.0,
+        gt=0,
+        description="Time between two looks at everything, for drift; a push in between is looked at by what it touches.",
     )
     git_username: str = Field(
         "git", min_length=1, description="User name that goes with the git password or token."
