@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import applying, flow_runs, scale, starting
+from benchmarks import applying, flow_runs, scale, serving, starting
 from benchmarks.report import HEAD, Row
 
 KEPT = Path("build/benchmarks")
@@ -25,6 +25,7 @@ PARTS: dict[str, Callable[[int, int], Iterator[Row]]] = {
     "applying": applying.measure,
     "flow_runs": flow_runs.measure,
     "scale": scale.measure,
+    "serving": serving.measure,
 }
 TEXT = """# Benchmarks
 
@@ -39,7 +40,8 @@ Machine: {machine}. Date: {date}. Rounds: {rounds}.
 The peers run with their defaults, as their documents tell to use them: `prefect deploy --all` on a
 `prefect.yaml`, Prefect 2.20's agent and Prefect 3.8's process worker. 3.8.8's `deploy` is told that
 there are no workers, since its own server refuses that question here, and it would end after its
-first deployment. CPU is that of the launching program and of all that it started, by the kernel's
+first deployment. Against a target of so many requests, seconds or megabytes the ratio is the target by
+what was measured. CPU is that of the launching program and of all that it started, by the kernel's
 account, its start left out.
 """
 

@@ -19,7 +19,9 @@ import yaml
 
 from benchmarks import bed
 from benchmarks.report import Row, command
+from tests.e2e.serving import Serving
 from tests.testbed import seed
+from tests.testbed.git_http import GitHttpServer
 from tests.testbed.prefect import PrefectServer
 
 COUNT = 50
@@ -119,6 +121,32 @@ class Bed:
 
             await asyncio.gather(*map(one, bodies))
 
+    def service(self, rounds: int) -> list[float]:
+        """Return the seconds from a push's webhook to the end of its turn, nothing declared changed."""
+        served = self.folder / "served"
+        served.mkdir()
+        place = self.folder / "serving"
+        place.mkdir()
+        with (
+            GitHttpServer(served) as git,
+            Serving(self.server, place, git.url("shop.git"), served / "shop.git") as desk,
+        ):
+            for name in ("prefect.yaml", "reconciler.yaml", "flow.py"):
+                desk.work.put(name, (self.folder / name).read_text())
+            desk.push()
+            desk.start("--no-agent")
+            self._check()
+            found = []
+            for number in range(rounds):
+                desk.work.put("notes.txt", f"{number}")
+                head, last = desk.push(), desk.status["turned_at"]
+                began = time.perf_counter()
+                desk.hook(after=head)
+                desk.until(lambda last=last: desk.status["turned_at"] != last)
+                found.append(time.perf_counter() - began)
+                assert desk.status["revision"] == head
+            return found
+
     def _check(self) -> None:
         with self.server.client() as client:
             assert len(seed.listing(client, "deployments")) == COUNT
@@ -145,6 +173,8 @@ def measure(version: int, rounds: int) -> Iterator[Row]:
             second[1].append(table.reconciler().seconds)
             table.fresh()
             first[2].append(table.bare().seconds)
+        table.fresh()
+        served = table.service(rounds)
     name = f"Prefect {table.server.version}"
     what = f"first apply of {COUNT} deployments"
     peer = "`prefect deploy --all`"
@@ -152,6 +182,8 @@ def measure(version: int, rounds: int) -> Iterator[Row]:
     yield Row(what, f"{name}, bare POSTs (floor)", first[2], first[1], target=1 / 1.5, unit="s")
     what = f"second apply of {COUNT} unchanged deployments, from the command line"
     yield Row(what, f"{name}, {peer}", second[0], second[1], target=20, unit="s")
+    what = f"a push that leaves {COUNT} deployments unchanged, in the service"
+    yield Row(what, f"{name}, {peer}", second[0], served, target=50, unit="s")
 
 
 if __name__ == "__main__":

@@ -197,6 +197,8 @@ tags: [prod]
         if whole.get("paused") or not (scheduled or whole.get("schedules")):
             return None
         v2 = session.facts.is_v2
+        if not (v2 or _active(live.fields) or _active(whole)):
+            return None  # there are no future runs, and 3.x leaves the others (see `refill`)
         replaced = "schedules" in fields or (needs_post(live, fields, v2=v2) and not v2)
         seen = await refill.look(session.api, live.id, scheduled=scheduled, new_keys=replaced)
         return seen.notes()
@@ -369,11 +371,16 @@ async def _ensure_pool(session: Session, pool: Value) -> None:
     pools_seen.add(pool)
 
 
+def _active(fields: Fields) -> bool:
+    """Tell whether a schedule is on."""
+    return any(item.get("active", True) for item in _list(fields.get("schedules")))
+
+
 async def _refill(
     session: Session, id_: str, seen: refill.Seen, fields: Fields, seconds: float
 ) -> None:
     """Refill, also while we are being stopped: the write is done, its runs are missing."""
-    active = any(item.get("active", True) for item in _list(fields.get("schedules")))
+    active = _active(fields)
     paused = bool(fields.get("paused"))
     with anyio.move_on_after(seconds, shield=True) as scope:
         await refill.refill(session.api, id_, seen, paused=paused, active=active)
