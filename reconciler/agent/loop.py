@@ -38,6 +38,8 @@ _SOON = 0.2
 _JITTER = 0.3
 _BRISK = 0.5
 """Seconds between two looks where there was work just now; one run seldom comes alone."""
+_COURTEOUS = 10.0
+"""Seconds between two looks while the server refuses writes: as often as Prefect 3.8.8's own worker."""
 _EASING = 1.5
 """By which the pause grows with each look that finds nothing, up to the longest."""
 
@@ -160,6 +162,8 @@ class Agent:
         longest = self._context.options.poll_seconds
         soon = await self._look()
         pause = self._pause = min(max(self._pause * _EASING, _BRISK), longest)
+        if self._context.api.strained:
+            pause = max(pause, _COURTEOUS)
         return min(pause * (1 + _JITTER * random.uniform(-1, 1)), soon)  # noqa: S311
 
     async def _look(self) -> float:

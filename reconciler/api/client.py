@@ -54,6 +54,16 @@ class Api:
         """Requests made so far, repeats included."""
         return self._sender.counts
 
+    @property
+    def strained(self) -> bool:
+        """Whether the server has refused writes lately, and more of ours wait.
+
+        What can wait should: each look for due runs makes the server write, too, and Prefect 3.8.8 on
+        SQLite then answers nobody for a minute now and then (its event loop's garbage collector
+        waits for a connection that waits for the lock, whose holder waits for the event loop; seen in its threads).
+        """
+        return self._sender.strained
+
     async def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         """GET a path below the API root (`/deployments/<id>`); return the JSON."""
         return await self._send(Call("GET", path, params, read=True))

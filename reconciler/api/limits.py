@@ -46,6 +46,11 @@ class Aimd:
         """How many requests may run now."""
         return int(self.limit)
 
+    @property
+    def cautious(self) -> bool:
+        """Whether one of the latest answers was a refusal."""
+        return self._cautious > 0
+
     def succeeded(self, running: int) -> None:
         """Grow with each round of answers, as long as the limit is in use at all.
 
@@ -89,6 +94,11 @@ class Limiter:
         self.running = 0
         self._waiting: deque[anyio.Event] = deque()
         self._urgent = 0
+
+    @property
+    def strained(self) -> bool:
+        """Whether the server refused somebody lately, and more wait for it."""
+        return self.aimd.cautious and bool(self._waiting)
 
     @contextmanager
     def ahead(self, *, urgent: bool) -> Iterator[None]:

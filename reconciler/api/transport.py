@@ -116,6 +116,11 @@ class Sender:
         self._heard = False
         self._quiet_until = 0.0
 
+    @property
+    def strained(self) -> bool:
+        """Whether the server has refused writes lately, and more of ours wait."""
+        return self._writes.strained
+
     async def send(self, call: Call) -> Answer:
         """Send a call until it is answered.
 

@@ -219,7 +219,7 @@ class RunsApi:
         self.server = server
         self.kill_at, self.after = kill_at, after
         self.requests = []
-        self.dead = False
+        self.dead = self.strained = False
         self.facts = ServerFacts(Version(server.major, 8, 8), "http://fake/api")
         self.before_request = lambda method, path: None
         self.on_death = lambda: None

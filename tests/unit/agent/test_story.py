@@ -129,6 +129,22 @@ async def test_it_looks_often_after_work_and_seldom_when_idle(tmp_path):
         assert await looked_at_in(4) >= 3
 
 
+async def test_while_the_server_refuses_writes_it_looks_no_more_often_than_prefects_own(tmp_path):
+    async with world(tmp_path) as w:
+        agent = w.agent(poll_seconds=1)
+        looks = []
+        agent.api.before_request = lambda method, path: (
+            looks.append(path) if "get_scheduled_flow_runs" in path else None
+        )
+        for strained, most in ((True, 7), (False, 60)):
+            agent.api.strained = strained
+            await w.pass_time(2)
+            looks.clear()
+            for _ in range(120):
+                await w.pass_time(0.5)
+            assert most / 2 < len(looks) <= most * 1.5
+
+
 async def test_a_late_claim_on_a_run_that_another_finished_gives_it_its_end_back(tmp_path):
     async with world(tmp_path) as w:
         run = w.server.schedule()

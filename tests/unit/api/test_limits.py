@@ -1,4 +1,5 @@
 import asyncio
+from functools import partial
 
 import anyio
 import pytest
@@ -73,6 +74,29 @@ def test_a_server_that_bears_one_write_is_rarely_tried_with_two():
         else:
             aimd.succeeded(running=1)
     assert 1 <= vain <= 5
+
+
+@pytest.mark.anyio
+async def test_a_server_is_strained_while_it_refuses_and_more_waits():
+    limiter = Limiter(Aimd.for_writes())
+    seen = []
+
+    async def write(*, refused):
+        async with limiter.slot() as slot:
+            slot.answered, slot.overloaded = not refused, refused
+            await anyio.lowlevel.checkpoint()
+            seen.append(limiter.strained)
+
+    async def writes(*refused):
+        seen.clear()
+        async with anyio.create_task_group() as group:
+            for each in refused:
+                group.start_soon(partial(write, refused=each))
+        return seen
+
+    assert await writes(False, False) == [False, False]  # nobody was refused
+    assert await writes(True, False, False) == [False, True, False]  # the last: nobody waits
+    assert not limiter.strained
 
 
 @pytest.mark.anyio
