@@ -3,10 +3,9 @@
     python -m benchmarks.applying [--version 2|3] [--rounds N]
 
 One `prefect.yaml` for both. The floor is what a client can't do without: one POST for each
-deployment, sent eight at a time by a bare httpx client.
+deployment, one after the other by a bare httpx client, since a SQLite server refuses a second writer.
 """
 
-import asyncio
 import subprocess
 import tempfile
 import time
@@ -25,7 +24,6 @@ from tests.testbed.git_http import GitHttpServer
 from tests.testbed.prefect import PrefectServer
 
 COUNT = 50
-_AT_ONCE = 8
 # Prefect 3.8.8's `deploy` ends after its first deployment, since its own server refuses the
 # question for workers (422, tried); so the peer is told that there are none. 2.20 needs no help.
 _DEPLOY = """
@@ -105,21 +103,12 @@ class Bed:
             for one in deployments
         ]
         began, cpu = time.perf_counter(), time.process_time()
-        asyncio.run(self._send(bodies))
+        with httpx.Client(timeout=60) as http:
+            for body in bodies:
+                http.post(f"{self.server.url}/deployments/", json=body).raise_for_status()
         taken = bed.Taken(time.perf_counter() - began, time.process_time() - cpu)
         self._check()
         return taken
-
-    async def _send(self, bodies: list[dict[str, object]]) -> None:
-        gate = asyncio.Semaphore(_AT_ONCE)
-        async with httpx.AsyncClient(timeout=60) as http:
-
-            async def one(body: dict[str, object]) -> None:
-                async with gate:
-                    answer = await http.post(f"{self.server.url}/deployments/", json=body)
-                    answer.raise_for_status()
-
-            await asyncio.gather(*map(one, bodies))
 
     def service(self, rounds: int) -> list[float]:
         """Return the seconds from a push's webhook to the end of its turn, nothing declared changed."""
