@@ -24,7 +24,7 @@ define install
 endef
 PROJECT := --no-deps --no-build-isolation -e .
 
-.PHONY: help up test test-unit thorough fuzz test-kubernetes test-bed matrix chaos bench screenshots lint format check coverage requirements clean
+.PHONY: help up test test-unit thorough fuzz test-kubernetes test-bed matrix chaos bench soak screenshots lint format check coverage requirements clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ chaos: $(VENV)/.dev test-bed ## break everything at every place, into docs/relia
 bench: $(VENV)/.dev test-bed ## measure beside Prefect's own tools and bare floors, into docs/benchmarks.md (an hour)
 	$(PY) -m benchmarks $(BENCH)
 
+soak: $(VENV)/.dev test-bed ## a service at work for thousands of edits and runs, into docs/soak.md (an hour)
+	$(PY) -m benchmarks.soak $(SOAK)
+
 screenshots: $(VENV)/.dev test-bed ## pictures of the dashboard, in docs/images/
 	RECONCILER_SCREENSHOTS=docs/images $(BIN)/pytest -k accessible tests/e2e/test_dashboard.py
 
@@ -96,7 +99,7 @@ coverage: $(VENV)/.dev test-bed ## all tests, and how much of the code they reac
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(PYTEST_ARGS)
 
 requirements: $(VENV)/.dev ## compile the pinned requirement files anew
-	cd requirements && for each in prefect2 prefect3 moto; do $(COMPILE) $$each.in -o $$each.txt; done
+	cd requirements && for each in prefect2 prefect3 moto plot; do $(COMPILE) $$each.in -o $$each.txt; done
 	cd requirements && $(COMPILE) prefect2-collections.in -c prefect2.txt -o prefect2-collections.txt
 	cd requirements && $(COMPILE) build.in -o build.txt
 	cd requirements && $(COMPILE) ../pyproject.toml --all-extras -c build.txt -o dev.txt
