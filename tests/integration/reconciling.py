@@ -119,6 +119,22 @@ class Repository:
         planned = await self.planned(**wishes)
         return await pipeline.carry_out(self.desk(), planned, Wishes(**wishes))
 
+    async def applied(self, **wishes):
+        """Apply, and return what is known after it, too."""
+        planned = await self.planned(**wishes)
+        report = await pipeline.carry_out(self.desk(), planned, Wishes(**wishes))
+        return report, pipeline.known_after(planned, report)
+
+    async def touched(self, known, **wishes):
+        """Apply by what the tree touches; None if that takes a whole look."""
+
+        async def ready(plan):
+            return None
+
+        wishes = Wishes(**wishes)
+        desired = await self.desired(wishes)
+        return await pipeline.reconcile_touched(self.desk(), desired, wishes, known, ready)
+
     async def killed_at(self, number, *, before, **wishes):
         """Apply, and die at a call; tell whether it came to that call."""
         self.api.calls.clear()

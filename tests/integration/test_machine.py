@@ -7,6 +7,7 @@ it live objects of somebody else. After each apply that was left alone these hol
     nothing of others was touched, whatever happened on the way
     the inventory names just what is ours, by id
     the next plan is empty
+    what a narrow look was about has git's value
     no secret stands in a plan, a report or an inventory
 """
 
@@ -113,6 +114,7 @@ def machine_of(server):
         def __init__(self):
             super().__init__()
             self.git = {}
+            self.known = None
             self.stack = ExitStack()
             self.folder = Path(tempfile.mkdtemp(prefix="machine-"))
             self.stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
@@ -174,6 +176,26 @@ def machine_of(server):
         def it_applies(self):
             self.apply()
 
+        @rule(fault=st.none() | st.sampled_from(sorted(FAULTS)))
+        def it_looks_only_at_what_git_touched(self, fault):
+            known, self.known = self.known, None
+            if known is None:
+                return
+            if fault is not None:
+                self.proxy.add(FAULTS[fault])
+            try:
+                done = self.portal.call(partial(self.repo.touched, known, allow_deletes=100))
+            finally:
+                self.proxy.heal()
+            if done is None or not done[0].converged:
+                release(self.live.client)
+                return
+            report, self.known = done
+            found = self.live.objects()
+            for key in report.plan.scope:
+                assert found[key.kind, key.name][1] == self.git[key.kind, key.name], str(key)
+            assert CANARY not in json.dumps(report.to_json())
+
         @invariant()
         def nothing_of_others_was_touched(self):
             if hasattr(self, "others"):
@@ -181,7 +203,8 @@ def machine_of(server):
                 assert {key: now.get(key) for key in self.others} == self.others
 
         async def applied(self):
-            return await self.repo.apply(allow_deletes=100)
+            report, self.known = await self.repo.applied(allow_deletes=100)
+            return report
 
         def apply(self):
             report = self.portal.call(self.applied)

@@ -3,9 +3,7 @@
 import pytest
 import yaml
 
-from reconciler.controller import pipeline
 from reconciler.model.plan import Action
-from reconciler.model.wishes import Wishes
 from tests.fakes.field_table import NAMES, NEEDED, REQUIRED, documents, secrets_said, targets
 from tests.integration.reconciling import repository
 from tests.testbed import seed
@@ -15,25 +13,13 @@ pytestmark = [pytest.mark.anyio, pytest.mark.prefect, pytest.mark.timeout(300)]
 POLICY = "name: narrow\nsecrets: [{env: RECONCILER_SECRET_}]\n"
 MOST = 15
 KEPT = {"WorkPool": ("type",), "BlockType": ("name",)}
-WISHES = Wishes()
 
 
 async def applied(repo):
     """Take a whole look, and return what is known after it."""
-    planned = await repo.planned()
-    report = await pipeline.carry_out(repo.desk(), planned, WISHES)
+    report, known = await repo.applied()
     assert report.converged, [(str(o.change.key), o.error, o.remaining) for o in report.outcomes]
-    return pipeline.known_after(planned, report)
-
-
-async def touched(repo, known):
-    """Take the tree as it is now all the way by what it touches."""
-
-    async def ready(plan):
-        return None
-
-    desired = await repo.desired(WISHES)
-    return await pipeline.reconcile_touched(repo.desk(), desired, WISHES, known, ready)
+    return known
 
 
 def bare(document):
@@ -60,7 +46,7 @@ async def test_what_a_revision_adds_and_changes_is_in_force_and_the_next_plan_is
         repo.write("all.yaml", yaml.safe_dump_all([*around, *map(bare, declared[:half])]))
         known = await applied(repo)
         repo.write("all.yaml", yaml.safe_dump_all([*around, *declared]))
-        done = await touched(repo, known)
+        done = await repo.touched(known)
         assert done is not None, "a whole look was asked for"
         report, known = done
         assert report.converged, [
@@ -70,7 +56,7 @@ async def test_what_a_revision_adds_and_changes_is_in_force_and_the_next_plan_is
         assert report.plan.count(Action.CREATE) >= len(declared) - half
         assert (await repo.plan()).empty
         repo.write("all.yaml", yaml.safe_dump_all([*around, *map(bare, declared)]))
-        done = await touched(repo, known)
+        done = await repo.touched(known)
         assert done is not None
         assert done[0].converged
         assert (await repo.plan()).empty
@@ -84,7 +70,7 @@ async def test_a_change_of_one_object_costs_eight_requests(server, tmp_path):
         for value in ("two", "three"):  # the first one learns the ids of our own block types
             repo.write("v.yaml", f"{variable}{value}\n")
             repo.api.calls.clear()
-            _, known = await touched(repo, known)
+            _, known = await repo.touched(known)
         assert len(repo.api.calls) == 8, repo.api.calls
         with server.client() as client:
             [live] = seed.listing(client, "variables")
@@ -100,7 +86,7 @@ async def test_somebody_who_deletes_our_block_types_costs_only_a_whole_look(serv
             type_ = seed.block_type(client, "reconciler-lease")
             seed.request(client, "DELETE", f"/block_types/{type_['id']}")
         repo.write("v.yaml", f"{variable}two\n")
-        done = await touched(repo, known)
+        done = await repo.touched(known)
         assert done is not None
         assert done[0].converged
         assert (await repo.plan()).empty
