@@ -5,12 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import psutil
+
+from tests.testbed.postgres import Postgres
+from tests.testbed.prefect import PrefectServer
 
 RECONCILER = Path(sys.executable).with_name("reconciler")
 
@@ -65,6 +69,18 @@ class Measured:
         _, _, usage = os.wait4(self.process.pid, 0)
         self.process.returncode = 0
         return usage.ru_utime + usage.ru_stime - self._from
+
+
+@contextmanager
+def on_postgres(version: int) -> Iterator[PrefectServer]:
+    """Start a server that keeps its data in PostgreSQL, as one with thousands of objects does."""
+    with Postgres() as database:
+        env = {
+            "PREFECT_API_DATABASE_CONNECTION_URL": database.url,
+            "PREFECT_API_BLOCKS_REGISTER_ON_START": "true",
+        }
+        with PrefectServer(version, env=env) as server:
+            yield server
 
 
 def run(command: Sequence[str], env: Mapping[str, str], *, cwd: Path | None = None) -> Taken:

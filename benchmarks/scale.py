@@ -75,7 +75,7 @@ class Bed:
 
 def measure(version: int, rounds: int, count: int = 10_000) -> Iterator[Row]:
     """Yield what was measured."""
-    with tempfile.TemporaryDirectory() as folder, PrefectServer(version) as server:
+    with tempfile.TemporaryDirectory() as folder, bed.on_postgres(version) as server:
         table = Bed(server, Path(folder), count)
         taken, memory = table.reconciler("apply", "--yes")
         print(f"first apply: {taken}, {memory:.0f} MB", flush=True)
@@ -85,7 +85,7 @@ def measure(version: int, rounds: int, count: int = 10_000) -> Iterator[Row]:
             taken, memory = table.reconciler("plan")
             plans.append(taken.seconds)
             print(f"listing {bare[-1]:.1f} s, plan {taken}, {memory:.0f} MB", flush=True)
-    name = f"Prefect {server.version}, bare listing (floor)"
+    name = f"Prefect {server.version} on PostgreSQL, bare listing (floor)"
     yield Row(f"plan at {count:,} unchanged deployments", name, bare, plans, 1 / 1.3, "s")
 
 

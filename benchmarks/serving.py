@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks import bed
 from benchmarks.report import Row, command
 from benchmarks.scale import document
 from tests.e2e.serving import Serving
@@ -38,9 +39,6 @@ class Service:
         for number in range(count):
             self.declare(number, "eu")
         self.desk.push()
-        # Without an agent beside it: 3.8.8 on SQLite freezes for a minute now and then when clients
-        # poll for runs while others write (its event loop's garbage collector waits for a connection
-        # that waits for the lock; seen in its threads).
         assert self.desk.cli("apply", "--repo", url, "--yes", timeout=3600).code == 0
         self.desk.start(RECONCILER_DRIFT_SECONDS="86400", RECONCILER_AGENT_POLL_SECONDS="2")
         self.desk.until(lambda: self.desk.status["revision"], seconds=600)
@@ -90,10 +88,10 @@ def _is_the_reconcilers(path: str) -> bool:
 
 def measure(version: int, rounds: int, count: int = COUNT) -> Iterator[Row]:
     """Yield what was measured."""
-    name = f"Prefect {VERSIONS[version]}, service"
+    name = f"Prefect {VERSIONS[version]} on PostgreSQL"
     with (
         tempfile.TemporaryDirectory() as folder,
-        PrefectServer(version) as server,
+        bed.on_postgres(version) as server,
         ExitStack() as stack,
     ):
         service = Service(server, Path(folder), stack, count)
@@ -107,7 +105,7 @@ def measure(version: int, rounds: int, count: int = COUNT) -> Iterator[Row]:
     yield _row(f"memory at {count:,} deployments", name, memory, "large", "MB")
     with (
         tempfile.TemporaryDirectory() as folder,
-        PrefectServer(version) as server,
+        bed.on_postgres(version) as server,
         ExitStack() as stack,
     ):
         service = Service(server, Path(folder), stack, 3)
@@ -124,7 +122,7 @@ def measure(version: int, rounds: int, count: int = COUNT) -> Iterator[Row]:
 def _row(
     what: str, name: str, ours: list[float] | tuple[float, ...], limit: str, unit: str = ""
 ) -> Row:
-    return Row(what, f"{name}; the target", [_LIMITS[limit]] * len(ours), ours, 1, unit)
+    return Row(what, f"{name}, the target", [_LIMITS[limit]] * len(ours), ours, 1, unit)
 
 
 if __name__ == "__main__":
