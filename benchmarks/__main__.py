@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import applying, flow_runs, scale, serving, starting
+from benchmarks import applying, flow_runs, scale, starting
 from benchmarks.report import HEAD, Row
 
 KEPT = Path("build/benchmarks")
@@ -25,7 +25,6 @@ PARTS: dict[str, Callable[[int, int], Iterator[Row]]] = {
     "applying": applying.measure,
     "flow_runs": flow_runs.measure,
     "scale": scale.measure,
-    "serving": serving.measure,
 }
 TEXT = """# Benchmarks
 

@@ -1,22 +1,32 @@
-"""Ten thousand objects: a plan beside the bare listing, one changed file, and memory.
+"""Ten thousand objects: a plan beside the bare listing, one changed file, memory; and an idle service.
 
-python -m benchmarks.scale [--version 2|3] [--count N] [--rounds N]
+python -m benchmarks.scale [--version 2|3] [--rounds N]
 """
 
 import asyncio
-import resource
+import os
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import psutil
 
 from benchmarks import bed
 from benchmarks.report import Row, command
-from tests.testbed.prefect import PrefectServer
+from tests.e2e.serving import Serving
+from tests.testbed.cli import COMMAND
+from tests.testbed.fault import FaultProxy
+from tests.testbed.git_http import GitHttpServer
+from tests.testbed.prefect import VERSIONS, PrefectServer
 
+COUNT = 10_000
+_LIMITS = {"requests": 8, "cpu": 0.3, "large": 250, "small": 90, "idle": 1.0}
+_IDLE_SECONDS = 60
 _PAGE = 200
 
 
@@ -30,35 +40,42 @@ def document(number: int, region: str) -> str:
     )
 
 
-class Bed:
-    """A server and a tree of so many deployments."""
+class Service:
+    """A service behind a proxy that counts its requests, which follows a repository of so many."""
 
-    def __init__(self, server: PrefectServer, folder: Path, count: int) -> None:
-        self.server, self.folder, self.count = server, folder / "tree", count
-        (self.folder / "deployments").mkdir(parents=True)
-        (self.folder / "reconciler.yaml").write_text("name: big\n")
+    def __init__(self, server: PrefectServer, folder: Path, stack: ExitStack, count: int) -> None:
+        served = folder / "served"
+        served.mkdir()
+        url = stack.enter_context(GitHttpServer(served)).url("shop.git")
+        self.proxy = stack.enter_context(FaultProxy(server.url))
+        self.desk = stack.enter_context(Serving(server, folder, url, served / "shop.git"))
+        env = {**self.desk.cli.env, "PREFECT_API_URL": self.proxy.url}
+        self.desk.cli = replace(self.desk.cli, env=env)
         for number in range(count):
-            self.write(number, "eu")
-        subprocess.run(["git", "init", "-q", str(self.folder)], check=True)
-        self.env = {**server.client_env, "RECONCILER_STATE_DIR": str(folder / "state")}
+            self.declare(number, "eu")
+        self.desk.push()
+        self.server, self.count = server, count
+        assert self.desk.cli("apply", "--repo", url, "--yes", timeout=3600).code == 0
 
-    def write(self, number: int, region: str) -> None:
-        """Write one deployment's file."""
-        path = self.folder / "deployments" / f"{number:05}.yaml"
-        path.write_text(document(number, region))
+    def plan(self) -> tuple[float, float]:
+        """Plan from the command line; return the seconds and the most memory in MB."""
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [*COMMAND, "plan", "--repo", self.desk.url],
+            env=self.desk.cli.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        return time.perf_counter() - began, usage.ru_maxrss / 1000
 
-    def reconciler(self, *words: str) -> tuple[bed.Taken, float]:
-        """Run a command; return what it took, and the most memory in MB."""
-        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        taken = bed.run([str(bed.RECONCILER), *words], self.env, cwd=self.folder)
-        most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        return taken, max(before, most) / 1024
-
-    def listing(self) -> bed.Taken:
-        """List all deployments with a bare client, pages one after the other."""
-        began, cpu = time.perf_counter(), time.process_time()
+    def listing(self) -> float:
+        """List all deployments with a bare client, pages one after the other; return the seconds."""
+        began = time.perf_counter()
         asyncio.run(self._list())
-        return bed.Taken(time.perf_counter() - began, time.process_time() - cpu)
+        return time.perf_counter() - began
 
     async def _list(self) -> None:
         found = 0
@@ -72,21 +89,107 @@ class Bed:
                     assert found == self.count, found
                     return
 
+    def start(self) -> None:
+        """Start the service, and wait until it has looked at everything."""
+        self.desk.start(RECONCILER_DRIFT_SECONDS="86400", RECONCILER_AGENT_POLL_SECONDS="2")
+        self.desk.until(lambda: self.desk.status["revision"], seconds=600)
+        time.sleep(10)  # the first turn's last requests, and the agent's first looks
+        assert self.desk.running is not None
+        self.process = psutil.Process(self.desk.running.pid)
 
-def measure(version: int, rounds: int, count: int = 10_000) -> Iterator[Row]:
+    def declare(self, number: int, region: str) -> None:
+        """Write one deployment's file."""
+        self.desk.work.put(f"deployments/{number:05}.yaml", document(number, region))
+
+    def change(self, number: int, region: str) -> tuple[float, float, int]:
+        """Push one changed file; return seconds to its being in force, CPU, and requests.
+
+        The agent's own looks for work are left out of the requests, not of the CPU.
+        """
+        self.declare(number, region)
+        head = self.desk.push()
+        before, began, cpu = len(self.proxy.requests), time.perf_counter(), self.cpu()
+        last = self.desk.status["turned_at"]
+        self.desk.hook(after=head)
+        self.desk.until(lambda: self.desk.status["turned_at"] != last)
+        seconds = time.perf_counter() - began
+        time.sleep(1)
+        made = [one for one in self.proxy.requests[before:] if _is_the_reconcilers(one.path)]
+        for one in made:
+            print(f"  {one.method} {one.path}")
+        return seconds, self.cpu() - cpu, len(made)
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU it has used, ended children included."""
+        times = [self.process.cpu_times()]
+        times += [child.cpu_times() for child in self.process.children(recursive=True)]
+        ended = times[0].children_user + times[0].children_system
+        return sum(one.user + one.system for one in times) + ended
+
+    def memory(self) -> float:
+        """Return its memory in MB, children included, shared pages shared out."""
+        processes = [self.process, *self.process.children(recursive=True)]
+        return sum(one.memory_full_info().pss for one in processes) / 1e6
+
+
+def _is_the_reconcilers(path: str) -> bool:
+    """Tell it from the agent's: its sign of life, its looks for runs and for other agents."""
+    return "/work_pools/" not in path and not path.endswith("/flow_runs/filter")
+
+
+def measure(version: int, rounds: int, count: int = COUNT) -> Iterator[Row]:
     """Yield what was measured."""
-    with tempfile.TemporaryDirectory() as folder, bed.on_postgres(version) as server:
-        table = Bed(server, Path(folder), count)
-        taken, memory = table.reconciler("apply", "--yes")
-        print(f"first apply: {taken}, {memory:.0f} MB", flush=True)
+    name = f"Prefect {VERSIONS[version]} on PostgreSQL"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        bed.on_postgres(version) as server,
+        ExitStack() as stack,
+    ):
+        service = Service(server, Path(folder), stack, count)
         bare, plans = [], []
         for _ in range(rounds):
-            bare.append(table.listing().seconds)
-            taken, memory = table.reconciler("plan")
-            plans.append(taken.seconds)
-            print(f"listing {bare[-1]:.1f} s, plan {taken}, {memory:.0f} MB", flush=True)
-    name = f"Prefect {server.version} on PostgreSQL, bare listing (floor)"
-    yield Row(f"plan at {count:,} unchanged deployments", name, bare, plans, 1 / 1.3, "s")
+            bare.append(service.listing())
+            plans.append(service.plan())
+        service.start()
+        found = [service.change(n, f"r{n}") for n in range(rounds)]
+        memory = [service.memory()]
+    seconds, cpu, requests = zip(*found, strict=True)
+    what = f"one changed file among {count:,}"
+    print(f"{what}: seconds {seconds}")
+    took, most = zip(*plans, strict=True)
+    yield Row(
+        f"plan at {count:,} unchanged deployments",
+        f"{name}, bare listing (floor)",
+        bare,
+        took,
+        1 / 1.3,
+        "s",
+    )
+    yield _row(f"plan at {count:,} unchanged deployments: memory", name, most, "large", "MB")
+    yield _row(f"{what}: requests", name, requests, "requests")
+    yield _row(f"{what}: CPU", name, cpu, "cpu", "s")
+    yield _row(f"service with {count:,} deployments: memory", name, memory, "large", "MB")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        bed.on_postgres(version) as server,
+        ExitStack() as stack,
+    ):
+        service = Service(server, Path(folder), stack, 3)
+        service.start()
+        shares = []
+        for _ in range(rounds):
+            before = service.cpu()
+            time.sleep(_IDLE_SECONDS)
+            shares.append((service.cpu() - before) / _IDLE_SECONDS * 100)
+        memory = [service.memory()]
+    yield _row("idle service: share of a core", name, shares, "idle", "%")
+    yield _row("idle service: memory", name, memory, "small", "MB")
+
+
+def _row(
+    what: str, name: str, ours: list[float] | tuple[float, ...], limit: str, unit: str = ""
+) -> Row:
+    return Row(what, f"{name}, the target", [_LIMITS[limit]] * len(ours), ours, 1, unit)
 
 
 if __name__ == "__main__":
