@@ -36,7 +36,8 @@ Machine: {machine}. Date: {date}. Rounds: {rounds}.
 
 {table}
 
-The peers run with their defaults, as their documents tell to use them: `prefect deploy --all` on a
+Flow runs and thousands of objects are on servers with PostgreSQL: on SQLite Prefect 3.8.8 freezes for a
+minute now and then, for every client. The peers run with their defaults, as their documents tell to use them: `prefect deploy --all` on a
 `prefect.yaml`, Prefect 2.20's agent and Prefect 3.8's process worker. 3.8.8's `deploy` is told that
 there are no workers, since its own server refuses that question here, and it would end after its
 first deployment. Against a target of so many requests, seconds or megabytes the ratio is the target by

@@ -153,7 +153,7 @@ class Bed:
 def measure(version: int, rounds: int) -> Iterator[Row]:
     """Yield what was measured."""
     theirs, ours = [], []
-    with tempfile.TemporaryDirectory() as folder, PrefectServer(version) as server:
+    with tempfile.TemporaryDirectory() as folder, bed.on_postgres(version) as server:
         table = Bed(server, Path(folder))
         for _ in range(rounds):
             theirs.append(table.round(table.peer(), table.theirs))

@@ -179,7 +179,7 @@ tags: [prod]
         if await deployments.find(session.api, flow, name) is not None:
             raise AlreadyExists("somebody else has created it meanwhile", hint="plan again")
         await _ensure_pool(session, fields.get("work_pool_name"))
-        flow_id = await deployments.ensure_flow(session.api, flow)
+        flow_id = await _flow(session, flow)
         body = _body(session, fields)
         id_, existed = await deployments.create(
             session.api, {"name": name, "flow_id": flow_id, **body}
@@ -351,6 +351,16 @@ def _body(session: Session, fields: Fields) -> dict[str, Any]:
     """Make a request body; secrets stay hidden until the client sends it."""
     ids = {name: outgoing(fields[name], session.index) for name in _BLOCKS if name in fields}
     return deployments.wire({**fields, **ids}, v2=session.facts.is_v2)
+
+
+async def _flow(session: Session, name: str) -> str:
+    """Return a flow's id, made if needed; of many deployments of one flow the first asks."""
+    lock: anyio.Lock = session.cache.setdefault(("flow", name), anyio.Lock())
+    async with lock:
+        ids: dict[str, str] = session.cache.setdefault("flow ids", {})
+        if name not in ids:
+            ids[name] = await deployments.ensure_flow(session.api, name)
+        return ids[name]
 
 
 async def _ensure_pool(session: Session, pool: Value) -> None:
