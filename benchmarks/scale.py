@@ -91,8 +91,9 @@ class Service:
 
     def start(self) -> None:
         """Start the service, and wait until it has looked at everything."""
-        self.desk.start(RECONCILER_DRIFT_SECONDS="86400", RECONCILER_AGENT_POLL_SECONDS="2")
-        self.desk.until(lambda: self.desk.status["revision"], seconds=600)
+        settings = {"RECONCILER_DRIFT_SECONDS": "86400", "RECONCILER_AGENT_POLL_SECONDS": "2"}
+        self.desk.start(ready=False, **settings)
+        self.desk.until(lambda: self.desk.status["revision"], seconds=1200)
         time.sleep(10)  # the first turn's last requests, and the agent's first looks
         assert self.desk.running is not None
         self.process = psutil.Process(self.desk.running.pid)
@@ -150,6 +151,10 @@ def measure(version: int, rounds: int, count: int = COUNT) -> Iterator[Row]:
         for _ in range(rounds):
             bare.append(service.listing())
             plans.append(service.plan())
+            print(
+                f"listing {bare[-1]:.1f} s, plan {plans[-1][0]:.1f} s, {plans[-1][1]:.0f} MB",
+                flush=True,
+            )
         service.start()
         found = [service.change(n, f"r{n}") for n in range(rounds)]
         memory = [service.memory()]
