@@ -249,6 +249,8 @@ class Service:
                 group.start_soon(_cancel_later, scope, stop)
                 due = 0.0
                 while not stop.is_set():
+                    if clock.monotonic() >= due:
+                        follower.wake()  # whatever else it is for, it looks at everything
                     turn = await self._turn(follower)
                     if turn.whole:
                         due = clock.monotonic() + next(calm)
