@@ -1,6 +1,6 @@
 """Run the benchmarks and write `docs/benchmarks.md`: `python -m benchmarks [PART …] [--version 2|3]`.
 
-What a part measured is kept in `build/benchmarks/`, so that parts can be run one by one; the page
+What a part measured is kept in `benchmarks/results/`, so that parts can be run one by one; the page
 has all that is there.
 """
 
@@ -18,7 +18,7 @@ import psutil
 from benchmarks import applying, flow_runs, scale, starting
 from benchmarks.report import HEAD, Row
 
-KEPT = Path("build/benchmarks")
+KEPT = Path(__file__).with_name("results")
 PAGE = Path("docs/benchmarks.md")
 PARTS: dict[str, Callable[[int, int], Iterator[Row]]] = {
     "starting": starting.measure,
@@ -36,12 +36,14 @@ Machine: {machine}. Date: {date}. Rounds: {rounds}.
 
 {table}
 
-Flow runs and thousands of objects are on servers with PostgreSQL: on SQLite Prefect 3.8.8 freezes for a
-minute now and then, for every client. The peers run with their defaults, as their documents tell to use them: `prefect deploy --all` on a
+Flow runs and thousands of objects are on servers with PostgreSQL: on SQLite Prefect 3.8.8 freezes for
+a minute now and then, for every client. The fifty deployments are on SQLite.
+
+The peers run with their defaults, as their documents tell to use them: `prefect deploy --all` on a
 `prefect.yaml`, Prefect 2.20's agent and Prefect 3.8's process worker. 3.8.8's `deploy` is told that
 there are no workers, since its own server refuses that question here, and it would end after its
-first deployment. Against a target of so many requests, seconds or megabytes the ratio is the target by
-what was measured. CPU is that of the launching program and of all that it started, by the kernel's
+first deployment. Against a target of so many requests, seconds or megabytes the ratio is the target
+by what was measured. CPU is that of the launching program and of all that it started, by the kernel's
 account, its start left out.
 """
 
