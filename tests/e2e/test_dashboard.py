@@ -66,6 +66,19 @@ def deployment(name, **more):
     }
 
 
+@pytest.fixture(autouse=True)
+def plain_tracebacks(request):
+    """Tell of failures without parsing source.
+
+    Playwright's greenlets confuse the parser of Python 3.11 (a SystemError about recursion depth),
+    and that would end the whole run.
+    """
+    option = request.config.option
+    before, option.tbstyle = option.tbstyle, "native"
+    yield
+    option.tbstyle = before
+
+
 @pytest.fixture(scope="module")
 def browser():
     with chromium() as running:
