@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 
 from tests.e2e.serving import Serving
 from tests.testbed import seed
@@ -30,7 +29,6 @@ from tests.testbed.prefect import VERSIONS, PrefectServer
 RUNS = 2_000
 _AT_ONCE = 4
 _DRIFT_EVERY = 4
-_FLOW = "from prefect import flow\n\n@flow\ndef noop():\n    pass\n"
 _PAGE = """# A long time at work
 
 `make soak` lets one `reconciler serve` with its agent follow a repository for thousands of edits and flow
@@ -78,7 +76,6 @@ class Soak:
         url = stack.enter_context(GitHttpServer(served)).url("shop.git")
         self.desk = stack.enter_context(Serving(server, folder, url, served / "shop.git"))
         self.client = stack.enter_context(server.client())
-        self.desk.work.put("flow.py", _FLOW)
         self.declare(0)
         self.desk.push()
         self.desk.start(
@@ -94,16 +91,7 @@ class Soak:
     def declare(self, turn: int) -> None:
         """Write the manifests of a turn."""
         self.desk.declare(TURN=str(turn))
-        document = {
-            "kind": "Deployment",
-            "flow_name": "noop",
-            "name": "noop",
-            "entrypoint": "flow.py:noop",
-            "path": "$STORAGE_BASE_PATH",
-            "tags": [f"turn-{turn}"],
-            "infrastructure": {"type": "process", "stream_output": False},
-        }
-        self.desk.work.put("noop.yaml", yaml.safe_dump(document))
+        self.desk.declare_noop(f"turn-{turn}", stream_output=False)
 
     def turn(self, number: int, began: float) -> Sample:
         """Push, drift and launch once."""

@@ -58,9 +58,9 @@ class Api:
     def strained(self) -> bool:
         """Whether the server has refused writes lately, and more of ours wait.
 
-        What can wait should: each look for due runs makes the server write, too, and Prefect 3.8.8 on
-        SQLite then answers nobody for a minute now and then (its event loop's garbage collector
-        waits for a connection that waits for the lock, whose holder waits for the event loop; seen in its threads).
+        What can wait should: each look for due runs makes the server write, too, and Prefect 3.8.8
+        on SQLite then answers nobody for a minute now and then (seen in its threads; why, says
+        `docs/operations.md`).
         """
         return self._sender.strained
 

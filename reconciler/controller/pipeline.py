@@ -178,16 +178,16 @@ async def reconcile_touched(
         LeaseHeld: another writer is at work.
         ReconcilerError: the server can't be read.
     """
-    keys = None if wishes.targets else narrow.touched(known, desired)
-    if keys is None:
-        return None
-    if not keys:
-        plan = narrow.nothing(known, desired, inventory_name(desired, wishes), desk.api.facts)
-        await ready(plan)
-        return held(plan), known.after(desired, held(plan))
     session = replace(known.session, cache={})
     store = InventoryStore(desk.api, inventory_name(desired, wishes), secrets=wishes.secrets)
     access = Access.of(session, desk.kinds, store, desk.clock)
+    keys = None if wishes.targets else narrow.touched(known, desired, access.rules())
+    if keys is None:
+        return None
+    if not keys:
+        report = held(narrow.nothing(known, desired, store.name, session.facts))
+        await ready(report.plan)
+        return report, known.after(desired, report)
     async with _lease(desk, store.name, wishes) as lease:
         found = await narrow.observe(desired, access, known, keys)
         if found is None:

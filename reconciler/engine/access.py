@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from reconciler.engine.inventory import InventoryStore
 from reconciler.kinds.base import Kind, Session
 from reconciler.model.keys import Key
+from reconciler.model.rules import KindRules
 from reconciler.runtime.clock import Clock
 
 
@@ -31,6 +32,10 @@ class Access:
     ) -> "Access":
         """Make one from the tuple of kinds."""
         return cls(session, {kind.prefix: kind for kind in kinds}, store, clock)
+
+    def rules(self) -> dict[str, KindRules]:
+        """Return the field tables by key prefix, for this server."""
+        return {prefix: kind.rules(self.session.facts) for prefix, kind in self.kinds.items()}
 
     def kind(self, key: Key) -> Kind:
         """Return the kind of a key.

@@ -6,7 +6,7 @@ says so wherever it meets anything else: deletes need proof, and drift, renames 
 look.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -21,6 +21,7 @@ from reconciler.model.live import Live, Observed
 from reconciler.model.plan import Plan
 from reconciler.model.problems import Severity
 from reconciler.model.report import Report, Result
+from reconciler.model.rules import KindRules
 from reconciler.model.server import ServerFacts
 from reconciler.model.values import UnknownRef, Value, leaves, references
 from reconciler.runtime.together import together
@@ -61,8 +62,16 @@ def left_apart(report: Report) -> frozenset[Key]:
     )
 
 
-def touched(known: Known, desired: DesiredState) -> frozenset[Key] | None:
-    """Return the keys that are new or changed in a revision; None if it takes a whole look."""
+def touched(
+    known: Known, desired: DesiredState, rules: Mapping[str, KindRules]
+) -> frozenset[Key] | None:
+    """Return the keys that are new or changed in a revision; None if it takes a whole look.
+
+    Args:
+        known: from the last look.
+        desired: the new revision.
+        rules: field tables by key prefix, for this server.
+    """
     before = known.desired
     same = (
         before.policy == desired.policy
@@ -79,7 +88,23 @@ def touched(known: Known, desired: DesiredState) -> frozenset[Key] | None:
     options = [desired.declarations[key].options for key in found]
     if any(one.previous_name or one.suspend or one.adopt for one in options):
         return None
+    if _is_followed(found, desired, rules):
+        return None
     return found if len(found) <= max(_FEW, len(desired.declarations) // _SHARE) else None
+
+
+def _is_followed(
+    keys: frozenset[Key], desired: DesiredState, rules: Mapping[str, KindRules]
+) -> bool:
+    """Tell whether anything untouched is judged by what is touched: a block by its type, say."""
+    kinds = {each.kind for rule in rules.values() for each in rule.follows}
+    if kinds.isdisjoint(key.kind for key in keys):
+        return False
+    return any(
+        not keys.isdisjoint(rules[key.kind].needed(key, one.fields))
+        for key, one in desired.declarations.items()
+        if key not in keys and key.kind in rules
+    )
 
 
 async def observe(
@@ -130,7 +155,7 @@ async def observe(
         live=live,
         complete=True,
         inventory=inventory,
-        rules={prefix: kind.rules(facts) for prefix, kind in access.kinds.items()},
+        rules=access.rules(),
         foreign=known.foreign,
         reads=access.session.api.counts.reads,
         fresh=True,

@@ -46,7 +46,7 @@ async def observe(
     loaded = await access.store.load(desired.origin, take_over=options.take_over)
     declarations, problems = await conform(desired, access)
     facts = access.session.facts
-    rules = {prefix: kind.rules(facts) for prefix, kind in access.kinds.items()}
+    rules = access.rules()
     listing = await _list(_prefixes(declarations.values(), loaded.inventory), access)
     scene = renames.Scene(declarations, loaded.inventory.entries, listing.live, rules)
     problems += renames.warnings(scene)

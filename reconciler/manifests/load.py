@@ -23,7 +23,7 @@ from reconciler.manifests.cache import ReadCache, Reading
 from reconciler.manifests.documents import Draft, Reader
 from reconciler.manifests.nodes import Places
 from reconciler.manifests.patches import Patches
-from reconciler.manifests.policy import PolicyFile, read_policy
+from reconciler.manifests.policy import PolicyFile, blob_of_policy, read_policy
 from reconciler.manifests.resolve import Choice, UnknownEnvironmentError, choose
 from reconciler.manifests.secrets import (
     Around,
@@ -123,8 +123,10 @@ class _Loading:
     ) -> list[Declared]:
         """Return what the files declare."""
         cache, environment = self.options.cache, self.options.environment
-        cache.under(repr((choice, environment, self.options.no_secrets)))
-        patches = Patches(self.policy, choice, environment)
+        # By the file's bytes: what a patch gives a document has its place in that file, too.
+        policy = blob_of_policy(self.options.policy_from or snapshot)
+        cache.under(repr((policy, environment, self.options.no_secrets)))
+        patches, used = Patches(self.policy, choice, environment), set[int]()
         self.problems.extend(patches.problems)
         secrets = self._secrets(choice, snapshot)
         declared: list[Declared] = []
@@ -135,11 +137,11 @@ class _Loading:
                 reading = one.read(file, snapshot.contents.read(file))
                 if not one.secrets.asked:
                     cache.put(file.path, file.blob, reading)
-            patches.used |= reading.patches
+            used |= reading.patches
             self.problems.extend(reading.problems)
             declared.extend(reading.declared)
         if not self.problems:  # a document with a problem has no key that a target could name
-            self.problems.extend(patches.unused())
+            self.problems.extend(patches.unused(used))
         return declared
 
     def _secrets(self, choice: Choice, snapshot: Snapshot) -> SecretReader:
@@ -205,17 +207,16 @@ class _FileReading:
         """Resolve a file's documents and let their kinds check them."""
         content = marks.read(data, self._options.limits)
         self._problems.extend(flaw.problem(file.path) for flaw in content.flaws)
-        before, self._patches.used = self._patches.used, set()
         declared: list[Declared] = []
+        used: set[int] = set()
         reader = Reader(self._kinds, self._problems)
         for root in content.documents:
             for draft in reader.drafts(file.path, root):
-                document = self._patches.apply(draft.kind, self._document(draft))
+                document = self._patches.apply(draft.kind, self._document(draft), used)
                 found, problems = validate.declare(validate.Resolved(draft.kind, document))
                 declared.extend(map(Declared.of, found))
                 self._problems.extend(problems)
-        used, self._patches.used = frozenset(self._patches.used), before
-        return Reading(tuple(declared), tuple(self._problems), used, content.weight)
+        return Reading(tuple(declared), tuple(self._problems), frozenset(used), content.weight)
 
     def _document(self, draft: Draft) -> Document:
         scope = Scope(draft.file, self._choice.policy.vars, self.secrets, self._problems)

@@ -1,6 +1,6 @@
 """The merge patches of an environment, with their places in `reconciler.yaml`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from reconciler.kinds.base import Kind
@@ -28,12 +28,10 @@ class Patches:
 
     Attributes:
         problems: variables that are missing in patches, and the like.
-        used: numbers of those that have selected a document; grows.
     """
 
     def __init__(self, file: PolicyFile, choice: Choice, environment: str | None) -> None:
         self.problems: list[Problem] = []
-        self.used: set[int] = set()
         self._patches: list[_Patch] = []
         scope = Scope(FILE, choice.policy.vars, None, self.problems)
         for index, patch in enumerate(choice.environment.patches):
@@ -42,19 +40,25 @@ class Patches:
             if node is not None and isinstance(value, Mapping):
                 self._patches.append(_Patch(patch.target, node, value))
 
-    def apply(self, kind: Kind, document: Document) -> Document:
-        """Return a document with every patch that selects it merged in, one after the other."""
+    def apply(self, kind: Kind, document: Document, used: set[int]) -> Document:
+        """Return a document with every patch that selects it merged in, one after the other.
+
+        Args:
+            kind: of the document.
+            document: before.
+            used: gets the numbers of the patches that select it.
+        """
         for number, patch in enumerate(self._patches):
             keys = _keys(kind, document) if patch.target.key is not None else ()
             if selects(patch.target, kind.name, keys, document.value):
-                self.used.add(number)
+                used.add(number)
                 document = patched(document, patch.value, Places(FILE, patch.node))
         return document
 
-    def unused(self) -> Iterator[Problem]:
-        """Yield a warning for each patch that selected nothing."""
+    def unused(self, used: Collection[int]) -> Iterator[Problem]:
+        """Yield a warning for each patch whose number isn't among those that selected something."""
         for number, patch in enumerate(self._patches):
-            if number not in self.used:
+            if number not in used:
                 place = patch.node.mark.place(FILE)
                 yield Problem(
                     place, "the patch selects no document", "check its target", Severity.WARNING

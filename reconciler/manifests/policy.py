@@ -12,7 +12,7 @@ from reconciler.manifests.variables import Scope, substitute
 from reconciler.model.places import Place
 from reconciler.model.policy import Policy
 from reconciler.model.problems import Problem
-from reconciler.model.snapshot import Snapshot
+from reconciler.model.snapshot import File, Snapshot
 
 FILE = "reconciler.yaml"
 _NO_NAME = "unnamed"  # stands in where the name has a problem, so that the rest can be checked
@@ -55,9 +55,15 @@ class PolicyFile:
         return node
 
 
+def blob_of_policy(snapshot: Snapshot) -> str | None:
+    """Return the blob id of a tree's policy, None if there is none."""
+    file = _file(snapshot)
+    return None if file is None else file.blob
+
+
 def read_policy(snapshot: Snapshot, limits: Limits) -> PolicyFile:
     """Read the policy of a tree; whatever is wrong comes back as problems."""
-    file = next((file for file in snapshot.files if file.path == FILE), None)
+    file = _file(snapshot)
     if file is None:
         return _broken("reconciler.yaml is missing", "`reconciler init` writes one")
     if file.size > limits.size:
@@ -68,6 +74,10 @@ def read_policy(snapshot: Snapshot, limits: Limits) -> PolicyFile:
     if len(content.documents) != 1 or not isinstance(content.documents[0].items, dict):
         return _broken("must hold one mapping", "it begins with `name:`")
     return _checked(content.documents[0])
+
+
+def _file(snapshot: Snapshot) -> File | None:
+    return next((file for file in snapshot.files if file.path == FILE), None)
 
 
 def _broken(message: str, hint: str) -> PolicyFile:

@@ -59,6 +59,20 @@ class Serving:
         document = {**BLOCK, "data": {"env": env}}
         self.work.put("blocks.yaml", yaml.safe_dump(document))
 
+    def declare_noop(self, tag: str, **infrastructure: Any) -> None:
+        """Declare a deployment of a flow that does nothing, its code in the repository."""
+        document = {
+            "kind": "Deployment",
+            "flow_name": "noop",
+            "name": "noop",
+            "entrypoint": "flow.py:noop",
+            "path": "$STORAGE_BASE_PATH",
+            "tags": [tag],
+            "infrastructure": {"type": "process", **infrastructure},
+        }
+        self.work.put("flow.py", "from prefect import flow\n\n@flow\ndef noop():\n    pass\n")
+        self.work.put("noop.yaml", yaml.safe_dump(document))
+
     def push(self) -> str:
         """Commit and push; return the commit."""
         head = self.work.commit()

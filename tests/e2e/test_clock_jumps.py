@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.e2e.serving import Serving
 from tests.testbed import packages, seed
@@ -17,7 +16,6 @@ from tests.testbed.thorough import THOROUGH
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-FLOW = "from prefect import flow\n\n@flow\ndef noop():\n    pass\n"
 JUMPS = {"+3600s": timedelta(hours=1), "+400d": timedelta(days=400), "-7200s": timedelta(hours=-2)}
 SOME = JUMPS if THOROUGH else {name: JUMPS[name] for name in ("+400d", "-7200s")}
 
@@ -50,19 +48,10 @@ def jumping(server, tmp_path):
 
 def declare(serving, number):
     serving.declare(NUMBER=str(number))
-    document = {
-        "kind": "Deployment",
-        "flow_name": "noop",
-        "name": "noop",
-        "entrypoint": "flow.py:noop",
-        "path": "$STORAGE_BASE_PATH",
-        "tags": [f"n{number}"],
-    }
-    serving.work.put("noop.yaml", yaml.safe_dump(document))
+    serving.declare_noop(f"n{number}")
 
 
 def test_pushes_are_applied_drift_is_healed_and_runs_are_launched_whatever_the_clock_says(jumping):
-    jumping.work.put("flow.py", FLOW)
     declare(jumping, 0)
     jumping.push()
     jumping.start()

@@ -3,9 +3,8 @@
 What must hold: no revision's content is ever written over a newer one's, the other one goes on
 within a lease's time, and each flow run is executed once. The seed is printed.
 
-Prefect's own server, on SQLite, may answer nothing at all for a minute (its lock's patience) when a
-client dies in the middle of a write; met with 3.8.8, asked directly. Nobody can go on meanwhile, so
-that time is not counted, and printed.
+Prefect 3.8.8 on SQLite may answer nobody for a minute (`tests/testbed/prefect_process.py` tells why and
+keeps that rare). Nobody can go on meanwhile, so that time is not counted, and printed.
 """
 
 import json

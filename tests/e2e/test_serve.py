@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.e2e.serving import KEY, TOKEN, Serving
+from tests.e2e.serving import BLOCK, KEY, TOKEN, Serving
 from tests.testbed import seed
 from tests.testbed.git import git
 from tests.testbed.git_http import GitHttpServer
@@ -113,6 +114,22 @@ def test_without_webhooks_a_push_is_live_after_the_interval(serving3):
     serving3.declare(A="2")
     serving3.in_force(serving3.push())
     assert serving3.live == {"A": "2"}
+
+
+def test_drift_is_healed_in_time_though_pushes_never_pause(serving3):
+    other = {**BLOCK, "name": "other"}
+    serving3.push()
+    serving3.start("--no-agent", RECONCILER_DRIFT_SECONDS="2")
+    serving3.edit(A="by hand")
+    for number in range(100):
+        document = {**other, "data": {"env": {"N": str(number)}}}
+        serving3.work.put("other.yaml", yaml.safe_dump(document))
+        head = serving3.push()
+        serving3.hook(after=head)
+        serving3.in_force(head)
+        if serving3.live == {"A": "1"}:
+            break
+    assert serving3.live == {"A": "1"}
 
 
 def test_a_webhook_that_is_not_genuine_or_not_ours_starts_nothing(serving3):

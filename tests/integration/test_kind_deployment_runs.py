@@ -101,6 +101,22 @@ async def test_no_due_run_is_lost_and_none_runs_twice(server, what, before, fiel
         assert {b - a for a, b in itertools.pairwise(near)} == {step}
 
 
+async def test_a_write_while_schedules_are_off_loses_no_due_run(server):
+    async with session_with(server) as session:
+        live, _ = await late_due_and_claimed(server, session)
+        off = [{**MINUTE[0], "active": False}]
+        declared = await declare(session, schedules=off)
+        await update(session, live, differing(declared.fields, live))
+        due = sorted(map(moment, runs_of(server, live.id)))
+        live = await KIND.read(session, KEY, live.id)
+        declared = await declare(session, schedules=off, description="new")
+        noted = await KIND.before_update(session, live, differing(declared.fields, live))
+        assert (noted is not None) is session.facts.is_v2
+        await update(session, live, differing(declared.fields, live))
+        assert sorted(map(moment, runs_of(server, live.id))) == due
+        assert len(due) >= 4
+
+
 class LateScheduler(RecordingApi):
     """Prefect's own scheduler, which inserts after a write what it had read before it."""
 

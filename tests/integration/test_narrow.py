@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from reconciler.errors import InvalidManifests
 from reconciler.model.plan import Action
 from tests.fakes.field_table import NAMES, NEEDED, REQUIRED, documents, secrets_said, targets
 from tests.integration.reconciling import repository
@@ -60,6 +61,21 @@ async def test_what_a_revision_adds_and_changes_is_in_force_and_the_next_plan_is
         assert done is not None
         assert done[0].converged
         assert (await repo.plan()).empty
+
+
+async def test_a_type_that_its_blocks_no_longer_fit_is_refused_whole(server, tmp_path):
+    kind = "kind: BlockType\nslug: shop-db\nname: Shop DB\nblock_schema: {properties: {%s: {type: string}}}\n"
+    async with repository(server, tmp_path) as repo:
+        repo.write("type.yaml", kind % "a")
+        text = "kind: Block\nblock_type_slug: shop-db\nname: main\ndata: {a: x}\n"
+        repo.write("block.yaml", text)
+        known = await applied(repo)
+        repo.write("type.yaml", kind % "b")
+        repo.api.calls.clear()
+        assert await repo.touched(known) is None
+        assert repo.api.writes() == []
+        with pytest.raises(InvalidManifests):
+            await repo.plan()
 
 
 async def test_a_change_of_one_object_costs_eight_requests(server, tmp_path):

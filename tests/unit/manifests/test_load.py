@@ -393,6 +393,21 @@ def test_what_the_policy_changes_in_an_unchanged_file_is_seen(before, after):
     assert found == [1, 2]
 
 
+def test_places_of_patched_values_move_with_the_policy_though_nothing_else_changed():
+    cache, lines = ReadCache(), []
+    policy = (
+        "name: x\nenvironments:\n  e: {patches: [{target: {kind: Block}, patch: {data: {x: 1}}}]}\n"
+    )
+    for comment in ("", "# a comment\n\n"):
+        files = {"reconciler.yaml": comment + policy, "a.yaml": block()}
+        options = LoadOptions(cache=cache, environment="e")
+        (declared,) = load(tree(files), options, KINDS).declarations.values()
+        place = declared.at("data.x")
+        assert place.file == "reconciler.yaml"
+        lines.append(place.line)
+    assert lines == [3, 5]
+
+
 def test_problems_and_used_patches_of_unchanged_files_are_told_each_time():
     cache = ReadCache()
     policy = (
