@@ -130,7 +130,7 @@ class _Apply:
         """Carry out every level; clean up an inventory that owns nothing any more."""
         for keys in self._plan.levels:
             await self._level([self._changes[key] for key in keys])
-        if self._store.empty and self._changes:
+        if not self._store.entries and self._changes:
             await self._lease.confirm()
             await self._store.remove()
 

@@ -90,18 +90,12 @@ class InventoryStore:
         """Whether it was made from another tree; `claim` writes it in our name."""
         self._shards: dict[int, Record] = {}
         self._entries: dict[Key, Entry] = {}
-        self._whole = True
         self._locks: dict[int, anyio.Lock] = {}
 
     @property
     def entries(self) -> Mapping[Key, Entry]:
         """The entries as last read or written."""
         return self._entries
-
-    @property
-    def empty(self) -> bool:
-        """Whether it owns nothing at all, as far as all of it was read."""
-        return self._whole and not self._entries
 
     async def load(
         self, origin: Origin | None = None, *, take_over: bool = False
@@ -119,7 +113,6 @@ class InventoryStore:
             Conflict: somebody else wrote into one of them.
         """
         records = await self._records.all()
-        self._whole = True
         ours = [record for record in records if record.data.get("inventory") == self.name]
         foreign = {
             entry.id: str(record.data.get("inventory"))
@@ -142,7 +135,6 @@ class InventoryStore:
         Raises:
             ForeignInventory, Unsupported, Conflict: as `load`.
         """
-        self._whole = False
         names = [record_name(self.name, f"{n:x}") for n in sorted({*map(shard_of, keys)})]
         found = await together(partial(self._records.named, name) for name in names)
         inventory = self._take([record for record in found if record is not None])
@@ -240,7 +232,7 @@ class InventoryStore:
         await together(partial(self._save_shard, shard, {}) for shard in self._shards)
 
     async def remove(self) -> None:
-        """Delete the documents of an inventory that owns nothing any more."""
+        """Delete the documents that were read, once no entry is left in them."""
         await together(partial(self._records.delete, r) for r in self._shards.values())
         self._shards.clear()
 
