@@ -199,6 +199,14 @@ async def test_what_a_node_says_in_place_of_a_log_is_not_taken_for_one(bench):
     assert ended.last_lines == ()
 
 
+async def test_a_cluster_that_fails_for_a_moment_costs_no_last_lines(bench):
+    handle = await bench.launch()
+    bench.cluster.logs[f"{name()}-pod"] = ["2026-01-01T00:00:00Z the true end"]
+    bench.cluster.fail(500, "GET", "/log", times=3)
+    ended = await bench.end_of(handle, lambda: bench.cluster.ends(name(), 3))
+    assert ended.last_lines == ("the true end",)
+
+
 async def test_an_end_before_anybody_watched_is_told(bench):
     handle = await bench.launch()
     bench.cluster.ends(name(), 4)

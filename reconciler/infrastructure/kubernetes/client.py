@@ -6,10 +6,10 @@ event, and drop the fields of newer clusters.
 
 import hashlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Query = Sequence[tuple[str, str]]
+T = TypeVar("T")
 
 MISSING = "Kubernetes jobs need the extra: pip install 'prefect-reconciler[kubernetes]'"
 MERGE_PATCH = "application/merge-patch+json"
@@ -102,12 +103,30 @@ class Cluster:
             Transient: it still is.
             NotStarted, NotLaunchable: it refuses (`_meaning`).
         """
-        request = _Request(method, path, query, body, content)
+        return await self._patiently(_Request(method, path, query, body, content), _parsed)
+
+    async def text(self, path: str, query: Query = ()) -> str:
+        """Read a log, as patiently as `ask`; "" where the node has none.
+
+        A node that has not linked the file yet says so in place of it, with a 200 (tried on 1.20).
+
+        Raises:
+            Transient, NotStarted, NotLaunchable: as `ask`.
+        """
+        for pause in (*_PAUSES, None):
+            data = await self._patiently(_Request("GET", path, query), bytes)
+            if not data.startswith(_NO_FILE):
+                return data.decode(errors="replace")
+            if pause is not None:
+                await self._clock.sleep(pause)
+        return ""
+
+    async def _patiently(self, request: _Request, read: Callable[[bytes], T]) -> T:
         for pause in (*_PAUSES, None):
             try:
                 async with self._answer(request) as answer:
-                    data = await answer.read()
-                return _parsed(data)
+                    data: bytes = await answer.read()
+                return read(data)
             except Stale:
                 raise
             except Transient as error:
@@ -115,23 +134,6 @@ class Cluster:
                     raise
                 await self._clock.sleep(min(error.retry_after or pause, _LONGEST_PAUSE))
         raise AssertionError  # the last round returns or raises
-
-    async def text(self, path: str, query: Query = ()) -> str:
-        """Read a log; "" where the node has none.
-
-        A node that has not linked the file yet says so in place of it, with a 200 (tried on 1.20).
-
-        Raises:
-            Transient, NotStarted, NotLaunchable: as `ask`, without repetition.
-        """
-        for pause in (*_PAUSES[:4], None):
-            async with self._answer(_Request("GET", path, query)) as answer:
-                data: bytes = await answer.read()
-            if not data.startswith(_NO_FILE):
-                return data.decode(errors="replace")
-            if pause is not None:
-                await self._clock.sleep(pause)
-        return ""
 
     async def stream(
         self, path: str, query: Query = (), *, silent: float | None = None
