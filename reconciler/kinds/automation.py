@@ -6,8 +6,10 @@ has them only where the server's settings turn them on (facts).
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
+from reconciler.api.client import Api
 from reconciler.errors import NotFound
 from reconciler.kinds.base import Session, outgoing
 from reconciler.kinds.base.record import Raw, RecordKind
@@ -185,13 +187,12 @@ def _list(value: Value) -> list[Value]:
 
 async def _has_them(session: Session) -> bool:
     """Ask once a session whether the server has automations."""
-    place = "automations"
-    if place not in session.cache:
-        try:
-            await session.api.post("/automations/count", {})
-        except NotFound:
-            session.cache[place] = False
-        else:
-            session.cache[place] = True
-    found: bool = session.cache[place]
-    return found
+    return await session.once("automations", partial(_counts_them, session.api))
+
+
+async def _counts_them(api: Api) -> bool:
+    try:
+        await api.post("/automations/count", {})
+    except NotFound:
+        return False
+    return True

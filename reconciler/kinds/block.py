@@ -7,9 +7,8 @@ whole: an absent key means the schema's default, on both sides.
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
-
-import anyio
 
 from reconciler.api import block_usage, blocks
 from reconciler.api.block_usage import BlockUsage, RunCounts
@@ -191,6 +190,10 @@ async def ensure_registered(session: Session, slug: str) -> Registered:
     found = await _registered(session, slug)
     if found is not None:
         return found
+    return await session.once((PREFIX, "register", slug), partial(_register, session, slug))
+
+
+async def _register(session: Session, slug: str) -> Registered:
     model = settings_of(slug)
     if model is None:
         raise Unsupported(f"the server has no block type {slug}", hint=_how_to_register(slug))
@@ -210,11 +213,7 @@ async def ensure_registered(session: Session, slug: str) -> Registered:
 
 async def _registered(session: Session, slug: str) -> Registered | None:
     """Look a type and the schema for new documents up, once a session."""
-    place = (PREFIX, "type", slug)
-    if place not in session.cache:
-        session.cache[place] = await _look_up(session, slug)
-    found: Registered | None = session.cache[place]
-    return found
+    return await session.once((PREFIX, "type", slug), partial(_look_up, session, slug))
 
 
 async def _look_up(session: Session, slug: str) -> Registered | None:
@@ -354,10 +353,4 @@ def _all(value: Value) -> Iterator[Value]:
 
 async def _usage(session: Session) -> BlockUsage:
     """Read once a session who uses which block; several deletes ask at the same time."""
-    lock = session.cache.setdefault((PREFIX, "usage lock"), anyio.Lock())
-    async with lock:
-        place = (PREFIX, "usage")
-        if place not in session.cache:
-            session.cache[place] = await block_usage.block_usage(session.api)
-        found: BlockUsage = session.cache[place]
-        return found
+    return await session.once((PREFIX, "usage"), partial(block_usage.block_usage, session.api))

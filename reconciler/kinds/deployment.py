@@ -6,17 +6,18 @@ scheduled runs come back after it, in `reconciler.api.refill`.
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import anyio
 
-from reconciler.api import blocks, deployments, pools, refill
+from reconciler.api import blocks, deployments, refill
 from reconciler.blocks.data import normalise as normal_data
 from reconciler.blocks.declare import block_declaration, block_key, generated_name
 from reconciler.blocks.export import told
 from reconciler.errors import AlreadyExists, NotFound, Overloaded
 from reconciler.kinds.base import Notes, NotRenamed, Session, Written, outgoing
+from reconciler.kinds.base.parents import ensure_pool, flow_id_of
 from reconciler.model.deployment_document import (
     BUILT,
     PREFECT_YAML,
@@ -26,7 +27,6 @@ from reconciler.model.deployment_document import (
 )
 from reconciler.model.deployment_export import document_of
 from reconciler.model.deployment_fields import (
-    DEFAULT_POOL,
     field_rules,
     known,
     live_fields,
@@ -37,6 +37,7 @@ from reconciler.model.deployment_triggers import parse_triggers
 from reconciler.model.deployment_update import needs_post, patched, rewritten
 from reconciler.model.desired import Declaration, Document, Parsed
 from reconciler.model.exported import Exported
+from reconciler.model.firing import may_fire
 from reconciler.model.keys import Key
 from reconciler.model.live import Evidence, Live
 from reconciler.model.paths import veiled
@@ -56,6 +57,8 @@ _FOLLOWS = (
     Follows("work-pool", ("work_pool_name",)),
     Follows("work-queue", ("work_pool_name", "work_queue_name")),
 )
+_SCHEDULER_PASS = timedelta(minutes=3)
+"""After a create, the server's own scheduler has passed: its loops take five seconds and a minute."""
 _GETS_A_NAME = "its infrastructure is a block without a name; applied, it gets one of its own"
 _WRITE_EFFECTS = ("its auto-scheduled runs are deleted and scheduled again",)
 
@@ -170,7 +173,10 @@ tags: [prod]
         return None if raw is None else _live(session, key, raw)
 
     async def create(self, session: Session, key: Key, fields: Fields) -> Written:
-        """Create a deployment, its flow if needed, and its first scheduled runs.
+        """Create a deployment, its flow if needed, and the scheduled runs that come soon.
+
+        The others are made by the server's scheduler, which looks at new deployments every five
+        seconds (Prefect 2.20.26, 3.8.8: `RecentDeploymentsScheduler`).
 
         Raises:
             AlreadyExists: it is there by now. The POST is an upsert and would write over it.
@@ -178,16 +184,18 @@ tags: [prod]
         flow, name = key.parts
         if await deployments.find(session.api, flow, name) is not None:
             raise AlreadyExists("somebody else has created it meanwhile", hint="plan again")
-        await _ensure_pool(session, fields.get("work_pool_name"))
-        flow_id = await _flow(session, flow)
+        await ensure_pool(session, fields.get("work_pool_name"))
+        flow_id = await flow_id_of(session, flow)
         body = _body(session, fields)
         id_, existed = await deployments.create(
             session.api, {"name": name, "flow_id": flow_id, **body}
         )
         if not existed:
             session.index.add(key, id_)
-            seen = refill.Seen(session.api.now())
-            await _refill(session, id_, seen, fields, self._refill_seconds)
+            now = session.api.now()
+            schedules = _list(fields.get("schedules"))
+            if any(may_fire(item, now, _SCHEDULER_PASS) for item in schedules):
+                await _refill(session, id_, refill.Seen(now), fields, self._refill_seconds)
         return Written(id_, existed)
 
     async def before_update(self, session: Session, live: Live, fields: Fields) -> Notes | None:
@@ -207,7 +215,7 @@ tags: [prod]
         """Write fields with the least request that carries them."""
         v2 = session.facts.is_v2
         if "work_pool_name" in fields:
-            await _ensure_pool(session, fields["work_pool_name"])
+            await ensure_pool(session, fields["work_pool_name"])
         if needs_post(live, fields, v2=v2):
             await self._rewrite(session, live, fields)
         else:
@@ -351,34 +359,6 @@ def _body(session: Session, fields: Fields) -> dict[str, Any]:
     """Make a request body; secrets stay hidden until the client sends it."""
     ids = {name: outgoing(fields[name], session.index) for name in _BLOCKS if name in fields}
     return deployments.wire({**fields, **ids}, v2=session.facts.is_v2)
-
-
-async def _flow(session: Session, name: str) -> str:
-    """Return a flow's id, made if needed; of many deployments of one flow the first asks."""
-    lock: anyio.Lock = session.cache.setdefault(("flow", name), anyio.Lock())
-    async with lock:
-        ids: dict[str, str] = session.cache.setdefault("flow ids", {})
-        if name not in ids:
-            ids[name] = await deployments.ensure_flow(session.api, name)
-        return ids[name]
-
-
-async def _ensure_pool(session: Session, pool: Value) -> None:
-    """Make the default agent pool where a fresh server has none; any other must be there.
-
-    Without that pool, servers take a queue of the name from any pool, or answer a PATCH with 500
-    (Prefect 2.20.26, 3.8.8: tried).
-    """
-    pools_seen: set[str] = session.cache.setdefault("pools", set())
-    if not isinstance(pool, str) or pool in pools_seen:
-        return
-    if await pools.pool_type(session.api, pool) is None:
-        if pool != DEFAULT_POOL:
-            raise NotFound(
-                f"there is no work pool {pool}", hint="create it, or mend work_pool_name"
-            )
-        await pools.create_agent_pool(session.api, pool)
-    pools_seen.add(pool)
 
 
 def _active(fields: Fields) -> bool:

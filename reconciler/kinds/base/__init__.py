@@ -1,8 +1,10 @@
 """What a resource kind is: one Protocol, implemented by one file each, listed in `KINDS`."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import anyio
 
 from reconciler.api.client import Api
 from reconciler.model.desired import Declaration, Document, Parsed
@@ -13,6 +15,8 @@ from reconciler.model.problems import Problem
 from reconciler.model.rules import KindRules
 from reconciler.model.server import ServerFacts
 from reconciler.model.values import Fields, Ref, UnknownRef, Value
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -65,6 +69,20 @@ class Session:
     def facts(self) -> ServerFacts:
         """The server."""
         return self.api.facts
+
+    async def once(self, place: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
+        """Look something up once a session; who asks meanwhile waits for the same answer.
+
+        Args:
+            place: in `cache`, where the answer is kept.
+            ask: the look-up; its failure is raised and not kept, so the next one asks again.
+        """
+        lock: anyio.Lock = self.cache.setdefault(("lock", place), anyio.Lock())
+        async with lock:
+            if place not in self.cache:
+                self.cache[place] = await ask()
+            found: T = self.cache[place]
+            return found
 
 
 @dataclass(frozen=True, slots=True)
