@@ -1,15 +1,18 @@
 """The Kubernetes launcher over HTTP: one Job for each launch, ends, streams that break, refusals."""
 
+import json
 from contextlib import asynccontextmanager
 
 import anyio
 import pytest
 
-from reconciler.blocks.kubernetes import KubernetesJobSettings
+from reconciler.blocks.kubernetes import KubernetesClusterConfigSettings, KubernetesJobSettings
 from reconciler.errors import Transient
 from reconciler.infrastructure.base import NotLaunchable, NotStarted, Surroundings
 from reconciler.infrastructure.kubernetes import KubernetesLauncher
+from reconciler.infrastructure.kubernetes.client import Clusters
 from reconciler.model.launch import LaunchSpec, Sought
+from reconciler.settings import PlatformSettings
 from tests.fakes.hurried_clock import HurriedClock
 from tests.fakes.kubernetes_api import UID, KubernetesApi
 
@@ -205,6 +208,31 @@ async def test_a_cluster_that_fails_for_a_moment_costs_no_last_lines(bench):
     bench.cluster.fail(500, "GET", "/log", times=3)
     ended = await bench.end_of(handle, lambda: bench.cluster.ends(name(), 3))
     assert ended.last_lines == ("the true end",)
+
+
+async def test_output_that_could_not_be_read_says_so(bench):
+    handle = await bench.launch()
+    bench.cluster.fail(500, "GET", "/log", times=100)
+    ended = await bench.end_of(handle, lambda: bench.cluster.ends(name(), 3))
+    assert ended.exit_code == 3
+    assert ended.last_lines == ("(its output could not be read: the cluster is busy: told so)",)
+
+
+async def test_a_known_cluster_is_found_though_the_agents_own_does_not_answer(cluster, tmp_path):
+    own = {"server": "http://127.0.0.1:1"}
+    config = {
+        "kind": "Config",
+        "current-context": "own",
+        "contexts": [{"name": "own", "context": {"cluster": "own"}}],
+        "clusters": [{"name": "own", "cluster": own}],
+    }
+    file = tmp_path / "kubeconfig"
+    file.write_text(json.dumps(config))
+    for _ in range(8):  # clusters have no order of their own
+        clusters = Clusters(PlatformSettings(kubeconfig=str(file)), HurriedClock())
+        known = clusters.of(KubernetesClusterConfigSettings(**cluster.config("good")))
+        assert await clusters.by_uid(await known.uid()) is known
+        await clusters.close()
 
 
 async def test_an_end_before_anybody_watched_is_told(bench):

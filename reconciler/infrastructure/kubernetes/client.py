@@ -171,6 +171,10 @@ class Cluster:
                 self._uid = str(found["metadata"]["uid"])
         return self._uid
 
+    def is_known_as(self, uid: str) -> bool:
+        """Tell whether it has said already that this is its identity."""
+        return self._uid == uid
+
     async def close(self) -> None:
         """Close the connections."""
         client, self._client = self._client, None
@@ -285,7 +289,9 @@ class Clusters:
             Transient: one of them does not answer, and may be it.
             NotStarted: one of them refuses us, and may be it.
         """
-        for cluster in {*self._known.values(), self.of(None)}:
+        # Those known by it first: the agent's own may be away, or there may be none.
+        clusters = {*self._known.values(), self.of(None)}
+        for cluster in sorted(clusters, key=lambda one: not one.is_known_as(uid)):
             try:
                 if await cluster.uid() == uid:
                     return cluster

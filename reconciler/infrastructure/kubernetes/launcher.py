@@ -317,8 +317,11 @@ class KubernetesLauncher:
         """Return the end of a Job's log; keep more of it where it was not streamed."""
         run_id = handle.flow_run_id
         if not streamed:
-            with suppress(ReconcilerError):
-                self._logs.add(run_id, await output.tail(place, _KEPT_LINES))
+            try:
+                lines = await output.tail(place, _KEPT_LINES)
+            except ReconcilerError as error:  # a log is no reason to lose a run
+                lines = (f"(its output could not be read: {error.message})",)
+            self._logs.add(run_id, lines)
         return await anyio.to_thread.run_sync(partial(self._logs.tail, run_id, _LAST_LINES))
 
 
