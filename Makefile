@@ -60,7 +60,7 @@ matrix: $(VENV)/.dev test-bed ## every infrastructure type through every ending,
 	code=0; $(BIN)/pytest -n $(WORKERS) --dist loadgroup --junitxml build/matrix.xml $(PYTEST_ARGS) tests/contract/test_matrix.py || code=$$?; \
 	  $(PY) -m tests.contract.table build/matrix.xml docs/infrastructure/matrix.md; exit $$code
 
-CHAOS := tests/integration/test_postgres.py tests/e2e/test_clock_jumps.py tests/unit/engine/test_crash.py tests/unit/agent/test_crash.py tests/integration/test_machine.py \
+CHAOS := tests/integration/test_postgres.py tests/e2e/test_clock_jumps.py tests/e2e/test_full_disk.py tests/unit/engine/test_crash.py tests/unit/agent/test_crash.py tests/integration/test_machine.py \
   tests/integration/test_engine_faults.py tests/integration/test_engine_core.py tests/integration/test_renames.py \
   tests/integration/test_kind_block_type.py tests/integration/test_agent_crashes.py tests/integration/test_agent_runs.py \
   tests/e2e/test_faults_kill.py tests/e2e/test_faults_answers.py tests/e2e/test_replicas.py
@@ -68,7 +68,7 @@ CHAOS := tests/integration/test_postgres.py tests/e2e/test_clock_jumps.py tests/
 chaos: $(VENV)/.dev test-bed ## break everything at every place, into docs/reliability.md (an hour)
 	@mkdir -p build
 	code=0; RECONCILER_THOROUGH=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup --junitxml build/chaos.xml $(PYTEST_ARGS) \
-	  -k "crash or kill or fault or spoilt or machine or replicas or applies_at_once or interrupted or survives or whatever or crashes or clock" \
+	  -k "crash or kill or fault or spoilt or machine or replicas or applies_at_once or interrupted or survives or whatever or crashes or clock or disk" \
 	  $(CHAOS) || code=$$?; $(PY) -m tests.testbed.reliability build/chaos.xml docs/reliability.md; exit $$code
 
 bench: $(VENV)/.dev test-bed ## measure beside Prefect's own tools and bare floors, into docs/benchmarks.md (an hour)
