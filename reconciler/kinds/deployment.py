@@ -59,6 +59,14 @@ _FOLLOWS = (
 )
 _SCHEDULER_PASS = timedelta(minutes=3)
 """After a create, the server's own scheduler has passed: its loops take five seconds and a minute."""
+_KEPT = (
+    "id",
+    "flow_id",
+    "parameter_openapi_schema",
+    "concurrency_limit",
+    "global_concurrency_limit",
+)
+"""Of an answer, what a write needs beside the fields: not all, for the sake of memory."""
 _GETS_A_NAME = "its infrastructure is a block without a name; applied, it gets one of its own"
 _WRITE_EFFECTS = ("its auto-scheduled runs are deleted and scheduled again",)
 
@@ -347,7 +355,7 @@ def _live(session: Session, key: Key, raw: Mapping[str, Any]) -> Live:
         created=_moment(raw.get("created")),
         updated=_moment(raw.get("updated")),
         updated_by=(raw.get("updated_by") or {}).get("display_value"),
-        raw=raw,
+        raw={name: raw[name] for name in _KEPT if name in raw},
     )
 
 

@@ -23,7 +23,7 @@ class Live:
         created: by the server's clock.
         updated: by the server's clock. No proof of a change: on 2.20 every poll moves it.
         updated_by: who, where the API knows.
-        raw: the API's answer, for re-POSTs that must carry live values. Never printed.
+        raw: what else of the API's answer the kind needs for a write. Never printed.
     """
 
     key: Key

@@ -110,7 +110,8 @@ async def test_a_schedule_toggled_by_hand_stays_so_unless_git_says(server):
     async with session_with(server) as session:
         live = await create(session, schedules=[{"interval": 60}, {"cron": "0 1 * * *"}])
         with server.client() as client:
-            for item in live.raw["schedules"]:
+            made = seed.request(client, "GET", f"/deployments/{live.id}")
+            for item in made["schedules"]:
                 path = f"/deployments/{live.id}/schedules/{item['id']}"
                 seed.request(client, "PATCH", path, {"active": False})
 
