@@ -159,7 +159,6 @@ def soak(version: int, runs: int, file: Path) -> None:
 
 def summary(version: int, samples: Sequence[dict[str, str]]) -> str:
     """Return the rows of the page for a version."""
-    tenth = max(1, len(samples) // 10)
     lines = []
     for name, words in {
         "memory": "memory, MB",
@@ -168,10 +167,9 @@ def summary(version: int, samples: Sequence[dict[str, str]]) -> str:
         "heal": "drift healed once asked, s",
         "launch": "due to RUNNING, s",
     }.items():
-        first, last = (
-            statistics.median(float(one[name]) for one in part if one[name])
-            for part in (samples[:tenth], samples[-tenth:])
-        )
+        noted = [float(one[name]) for one in samples if one[name]]
+        tenth = max(1, len(noted) // 10)
+        first, last = (statistics.median(part) for part in (noted[:tenth], noted[-tenth:]))
         head = f"| {VERSIONS[version]} | {len(samples):,} | {int(samples[-1]['runs']):,} "
         lines.append(f"{head}| {words} | {first:.3g} | {last:.3g} |")
     return "\n".join(lines)
