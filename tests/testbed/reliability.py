@@ -31,7 +31,7 @@ def page(report: Path) -> str:
         name, _, ids = (case.get("name") or "").partition("[")
         module = _module(case.get("classname") or "")
         row = name.removeprefix("test_").replace("_", " ")
-        column = next((v for v in _VERSIONS if v in ids), "")
+        column = next((v for v in _VERSIONS if v in ids or ids.startswith(f"{v[0]}-")), "")
         good = not any(case.iter("failure")) and not any(case.iter("error"))
         sections[module][row].setdefault(column, []).append(good)
     lines = [_HEAD]
