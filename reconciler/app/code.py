@@ -72,6 +72,7 @@ class AppliedCode:
         keep = {self._digests[p] for p in {made.path, *self._in_use} if p in self._digests}
         if self._in_use <= self._digests.keys():
             await self._checkouts.retain(keep)
+            self._digests = {path: one for path, one in self._digests.items() if one in keep}
 
     async def _make(self, snapshot: Snapshot) -> SourceCheckout:
         try:

@@ -140,6 +140,7 @@ class _Loading:
             used |= reading.patches
             self.problems.extend(reading.problems)
             declared.extend(reading.declared)
+        cache.retain({file.path for file in chosen})
         if not self.problems:  # a document with a problem has no key that a target could name
             self.problems.extend(patches.unused(used))
         return declared
@@ -216,7 +217,7 @@ class _FileReading:
                 found, problems = validate.declare(validate.Resolved(draft.kind, document))
                 declared.extend(map(Declared.of, found))
                 self._problems.extend(problems)
-        return Reading(tuple(declared), tuple(self._problems), frozenset(used), content.weight)
+        return Reading(tuple(declared), tuple(self._problems), frozenset(used))
 
     def _document(self, draft: Draft) -> Document:
         scope = Scope(draft.file, self._choice.policy.vars, self.secrets, self._problems)
