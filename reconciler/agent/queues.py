@@ -38,7 +38,7 @@ class Queues:
             )
 
     async def names(self) -> tuple[str, ...] | None:
-        """Return the queues to ask; None means all of the pool, () none for now.
+        """Return the queues to ask; None means all of the pool, () that there is none yet.
 
         Explicit queues that are missing are created, as Prefect's agent does. Those that the
         repository declares come to be with their deployments, so a missing one just waits.

@@ -21,7 +21,7 @@ class CommitStatus:
         verdict: what it says.
         text: one sentence.
         name: tells it from the marks of others; a new one of a name replaces the one before.
-        link: where to read more; None for nowhere.
+        link: where to read more, if there is such a page.
     """
 
     verdict: Verdict

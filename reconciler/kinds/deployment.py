@@ -63,7 +63,6 @@ _KEPT = (
     "id",
     "flow_id",
     "parameter_openapi_schema",
-    "concurrency_limit",
     "global_concurrency_limit",
 )
 """Of an answer, what a write needs beside the fields: not all, for the sake of memory."""

@@ -218,6 +218,14 @@ async def test_output_that_could_not_be_read_says_so(bench):
     assert ended.last_lines == ("(its output could not be read: the cluster is busy: told so)",)
 
 
+async def test_the_end_of_a_job_does_not_wait_for_ever_for_its_log(bench):
+    handle = await bench.launch()
+    bench.cluster.mute = True
+    ended = await bench.end_of(handle, lambda: bench.cluster.ends(name(), 3))
+    assert ended.exit_code == 3
+    assert "did not answer within" in ended.last_lines[0]
+
+
 async def test_a_known_cluster_is_found_though_the_agents_own_does_not_answer(cluster, tmp_path):
     own = {"server": "http://127.0.0.1:1"}
     config = {

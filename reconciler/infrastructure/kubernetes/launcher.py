@@ -40,6 +40,8 @@ _KEPT_LINES = 500
 """Of the log of a run whose output isn't streamed, so that it can be read when the Job is gone."""
 _DRAIN_SECONDS = 5.0
 """How long the rest of an ended pod's output may take to come."""
+_READ_SECONDS = 12.0
+"""How long the end of a Job may wait for the log of its pod: longer than a node's link takes to come."""
 _LOOK_SECONDS = 1.0
 _PARTS_OF_A_PID = 3
 _STARTED = {"spec": {"parallelism": 1}}
@@ -317,12 +319,19 @@ class KubernetesLauncher:
         """Return the end of a Job's log; keep more of it where it was not streamed."""
         run_id = handle.flow_run_id
         if not streamed:
-            try:
-                lines = await output.tail(place, _KEPT_LINES)
-            except ReconcilerError as error:  # a log is no reason to lose a run
-                lines = (f"(its output could not be read: {error.message})",)
-            self._logs.add(run_id, lines)
+            self._logs.add(run_id, await self._kept_lines(place))
         return await anyio.to_thread.run_sync(partial(self._logs.tail, run_id, _LAST_LINES))
+
+    async def _kept_lines(self, place: Place) -> tuple[str, ...]:
+        """Read the log of an ended Job; its end waits a while for that, and is told without it."""
+        try:
+            with anyio.fail_after(_READ_SECONDS):
+                return await output.tail(place, _KEPT_LINES)
+        except ReconcilerError as error:
+            why = error.message
+        except TimeoutError:
+            why = f"the cluster did not answer within {_READ_SECONDS:g} s"
+        return (f"(its output could not be read: {why})",)
 
 
 def _is_going(job: Json) -> bool:

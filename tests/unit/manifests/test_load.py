@@ -358,6 +358,16 @@ def test_only_changed_and_moved_files_are_read_again():
     assert state.declarations[Key.of("block", "process", "b")].place.file == "moved/b.yaml"
 
 
+def test_a_service_holds_the_files_of_one_revision():
+    options = LoadOptions(cache=ReadCache())
+    whole = {**POLICY, "a.yaml": block("a"), "b.yaml": block("b")}
+    for files in (whole, {**POLICY, "a.yaml": block("a")}):
+        load(tree(files), options, KINDS)
+    again = tree(whole)
+    load(again, options, KINDS)
+    assert again.contents.read_paths == ["reconciler.yaml", "b.yaml"]
+
+
 def test_a_file_that_uses_a_secret_is_read_again_since_the_secret_may_have_changed():
     cache, files = ReadCache(), {"a.yaml": block(data="{p: 'x${{ secrets.p }}'}")}
     policy = {"reconciler.yaml": "name: x\nsecrets: [{env: S_}]\n"}

@@ -184,7 +184,7 @@ def test_a_secret_file_that_cannot_be_read_is_named(home, tmp_path):
 PROFILES = """
 active = "work"
 [profiles.work]
-PREFECT_API_URL = "http://work/api"
+PREFECT_API_URL = "http://office/api"
 PREFECT_API_KEY = "pnu_work"
 PREFECT_API_REQUEST_TIMEOUT = 30
 PREFECT_CLIENT_CUSTOM_HEADERS = {X-A = "1"}
@@ -195,7 +195,7 @@ PREFECT_API_URL = "http://home/api"
 
 def test_the_active_profile_is_the_last_resort(home):
     connection = load(profiles(home, PROFILES)).connection
-    assert connection.api_url == "http://work/api"
+    assert connection.api_url == "http://office/api"
     assert revealed(connection.api_key) == "pnu_work"
     assert connection.timeout_seconds == 30
     assert revealed(connection.custom_headers["X-A"]) == "1"
@@ -218,7 +218,7 @@ def test_profiles_may_lie_elsewhere(home, tmp_path, variable):
     folder.mkdir()
     (folder / "profiles.toml").write_text(PROFILES)
     place = folder if variable == "PREFECT_HOME" else folder / "profiles.toml"
-    assert load(home | {variable: str(place)}).connection.api_url == "http://work/api"
+    assert load(home | {variable: str(place)}).connection.api_url == "http://office/api"
 
 
 def test_a_broken_profiles_file_is_named(home):
@@ -234,7 +234,7 @@ def test_a_profiles_credentials_go_to_its_own_server_only(home):
     connection = load(profiles(home, PROFILES) | {"PREFECT_API_URL": "http://other/api"}).connection
     assert connection.api_key is None
     assert connection.custom_headers == {}
-    same = load(home | {"PREFECT_API_URL": "http://work/api/"}).connection
+    same = load(home | {"PREFECT_API_URL": "http://office/api/"}).connection
     assert revealed(same.api_key) == "pnu_work"
 
 
