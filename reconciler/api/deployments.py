@@ -39,6 +39,17 @@ def pages(api: Api) -> AsyncIterator[list[dict[str, Any]]]:
     return api.pages("/deployments/filter", {"sort": "CREATED_DESC"}, size=_PAGE)
 
 
+async def names(api: Api, flows: Iterable[str], among: Iterable[str]) -> frozenset[str]:
+    """Return those of some names that deployments of some flows bear."""
+    body = {
+        "flows": {"name": {"any_": sorted(flows)}},
+        "deployments": {"name": {"any_": sorted(among)}},
+        "sort": "CREATED_DESC",
+    }
+    found = api.pages("/deployments/filter", body, size=_PAGE)
+    return frozenset([raw["name"] async for page in found for raw in page])
+
+
 async def flow_names(api: Api, ids: Iterable[str]) -> dict[str, str]:
     """Return the names of flows by id."""
     wanted = sorted(set(ids))

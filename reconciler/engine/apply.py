@@ -140,6 +140,8 @@ class _Apply:
         await self._intend(steps)
         try:
             again = replace(self._access.session, cache={})  # without memory
+            creates = [step.change.key for step in steps if step.intent is not None]
+            self._access.session.coming = dict.fromkeys(creates)
             await together(
                 partial(carry_out, step, self._access, self._lease, again) for step in steps
             )

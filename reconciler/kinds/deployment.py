@@ -4,20 +4,23 @@ What an update sends is decided in `reconciler.model.deployment_update`, with th
 scheduled runs come back after it, in `reconciler.api.refill`.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 import anyio
 
 from reconciler.api import blocks, deployments, refill
+from reconciler.api.client import Api
 from reconciler.blocks.data import normalise as normal_data
 from reconciler.blocks.declare import block_declaration, block_key, generated_name
 from reconciler.blocks.export import told
 from reconciler.errors import AlreadyExists, NotFound, Overloaded
 from reconciler.kinds.base import Notes, NotRenamed, Session, Written, outgoing
 from reconciler.kinds.base.parents import ensure_pool, flow_id_of
+from reconciler.kinds.base.vacancy import is_free
 from reconciler.model.deployment_document import (
     BUILT,
     PREFECT_YAML,
@@ -189,7 +192,8 @@ tags: [prod]
             AlreadyExists: it is there by now. The POST is an upsert and would write over it.
         """
         flow, name = key.parts
-        if await deployments.find(session.api, flow, name) is not None:
+        free = await is_free(session, key, partial(_free, session.api))
+        if not free and await deployments.find(session.api, flow, name) is not None:
             raise AlreadyExists("somebody else has created it meanwhile", hint="plan again")
         await ensure_pool(session, fields.get("work_pool_name"))
         flow_id = await flow_id_of(session, flow)
@@ -330,6 +334,13 @@ def _schedule_problems(declaration: Declaration, facts: ServerFacts) -> list[Pro
 
 def _list(value: Value) -> list[Mapping[str, Any]]:
     return list(value) if isinstance(value, list | tuple) else []
+
+
+async def _free(api: Api, keys: Sequence[Key]) -> frozenset[Key]:
+    """Return keys whose name no deployment of any of their flows bears."""
+    flows, names = ({key.parts[number] for key in keys} for number in (0, 1))
+    taken = await deployments.names(api, flows, names)
+    return frozenset(key for key in keys if key.name not in taken)
 
 
 async def _flows(session: Session, page: list[dict[str, Any]]) -> dict[str, str]:

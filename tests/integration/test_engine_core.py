@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+from reconciler.controller import pipeline
 from reconciler.model.keys import Key
 from reconciler.model.plan import Action, Cause
+from reconciler.model.report import Result
+from reconciler.model.wishes import Wishes
 from tests.integration.reconciling import release, repository
 from tests.testbed import seed
 from tests.testbed.thorough import places
@@ -137,6 +140,33 @@ async def test_a_deleted_object_comes_back(server, tmp_path):
         ]
         assert (await repo.apply()).converged
         await settled(repo)
+
+
+async def test_of_many_new_deployments_one_that_somebody_made_meanwhile_is_left_alone(
+    server, tmp_path
+):
+    """Names are looked up for several at a time: also one of the same name in another flow is no clash."""
+    async with repository(server, tmp_path) as repo:
+        plain = "kind: Deployment\nflow_name: {}\nname: {}\ntags: [ours]\n---\n"
+        repo.write("a.yaml", "".join(plain.format("etl", f"d{n}") for n in range(30)))
+        repo.write("b.yaml", plain.format("other", "twin"))
+        with server.client() as client:
+            seed.deployment(client, "twin")
+            seed.deployment(client, "d7", flow_name="other")
+            planned = await repo.planned()
+            theirs = seed.deployment(client, "d7", tags=["theirs"])
+            repo.api.calls.clear()
+            report = await pipeline.carry_out(repo.desk(), planned, Wishes())
+            looks = [call for call in repo.api.calls if call.startswith("GET /deployments/name/")]
+            failed = [o for o in report.outcomes if o.result is not Result.DONE]
+            assert [str(o.change.key) for o in failed] == ["deployment/etl/d7"]
+            assert "somebody else" in failed[0].error
+            there = seed.request(client, "GET", f"/deployments/{theirs['id']}")
+        assert there["tags"] == ["theirs"]
+        assert sorted(looks) == [
+            "GET /deployments/name/etl/d7",
+            "GET /deployments/name/other/twin",
+        ]
 
 
 async def test_a_removed_file_takes_its_objects_along_and_nothing_else(server, tmp_path):

@@ -56,6 +56,7 @@ class Session:
             the blocks of these types are looked at.
         veiled: paths of fields that an export must not show, by object id: they came from a
             secret, though the API shows them (an `env` that holds one, say).
+        coming: keys that are about to be created, in this order (see `kinds.base.vacancy`).
     """
 
     api: Api
@@ -64,6 +65,7 @@ class Session:
     cache: dict[Any, Any] = field(default_factory=dict)
     block_schemas: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     veiled: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    coming: dict[Key, None] = field(default_factory=dict)
 
     @property
     def facts(self) -> ServerFacts:
