@@ -19,6 +19,7 @@ import psutil
 from benchmarks import bed
 from benchmarks.report import Row, command
 from tests.e2e.serving import Serving
+from tests.testbed import seed
 from tests.testbed.cli import COMMAND
 from tests.testbed.fault import FaultProxy
 from tests.testbed.git_http import GitHttpServer
@@ -95,8 +96,23 @@ class Service:
         self.desk.start(ready=False, **settings)
         self.desk.until(lambda: self.desk.status["revision"], seconds=1200)
         time.sleep(10)  # the first turn's last requests, and the agent's first looks
+        self.desk.until(self._writable, seconds=1200)
         assert self.desk.running is not None
         self.process = psutil.Process(self.desk.running.pid)
+
+    def _writable(self) -> bool:
+        """Whether the server has marked as ready what the agent asks for, for the first time.
+
+        With 10,000 deployments in a pool that locks them all for two minutes, since it makes an
+        event of each in one transaction; whoever writes meanwhile gets a 500 (Prefect 3.8.8: tried).
+        """
+        began = time.perf_counter()
+        with self.server.client() as client:
+            one = seed.find_deployment(
+                client, f"d{self.count - 1}", f"flow{(self.count - 1) % 100}"
+            )
+            answer = client.post(f"/deployments/{one['id']}/resume_deployment", timeout=60)
+        return answer.is_success and time.perf_counter() - began < 1
 
     def declare(self, number: int, region: str) -> None:
         """Write one deployment's file."""
