@@ -96,7 +96,9 @@ class Service:
         self.desk.start(ready=False, **settings)
         self.desk.until(lambda: self.desk.status["revision"], seconds=1200)
         time.sleep(10)  # the first turn's last requests, and the agent's first looks
-        self.desk.until(self._writable, seconds=1200)
+        for _ in range(3):  # it may mark them as not ready again, having been late itself
+            self.desk.until(self._writable, seconds=1200)
+            time.sleep(7)
         assert self.desk.running is not None
         self.process = psutil.Process(self.desk.running.pid)
 
