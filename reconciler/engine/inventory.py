@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
+from sys import intern
 from typing import Any
 
 import anyio
@@ -371,7 +372,9 @@ def _from_text(key: Key, text: str) -> Entry:
         prune=plain["prune"],
         suspend=plain["suspend"],
         fields={
-            path: FieldMark(desired, live, bool(secret), tuple(heals))
+            intern(path): FieldMark.of(
+                intern(desired), intern(live), secret=bool(secret), heals=tuple(heals)
+            )
             for path, (desired, live, secret, *heals) in plain["fields"].items()
         },
         notes=plain.get("notes"),

@@ -86,7 +86,9 @@ def fields_of(
     marks = {}
     for path in sorted(desired.keys() | found.keys() | kept):
         before = old.get(path)
-        mark = FieldMark(desired.get(path, absent), found.get(path, absent), path in secret)
+        mark = FieldMark.of(
+            desired.get(path, absent), found.get(path, absent), secret=path in secret
+        )
         if before is not None:
             same = before.desired == mark.desired
             mark = replace(

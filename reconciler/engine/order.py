@@ -31,7 +31,7 @@ def needs(changes: Sequence[Change], live: Mapping[Key, Live], rules: Rules) -> 
             found[change.key] = frozenset(referrers.get(change.key, set()))
         else:
             targets = set(_targets(change.key, change.target, rules))
-            found[change.key] = frozenset(targets & keys - {change.key})
+            found[change.key] = frozenset((targets & keys) - {change.key})
     return found
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 
@@ -24,12 +25,12 @@ class Fingerprinter:
         self._key = key
 
     def of(self, value: Value) -> str:
-        """Return the fingerprint of a value tree."""
+        """Return the fingerprint of a value tree; thousands of equal ones share their memory."""
         text = json.dumps(
             canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True
         )
         digest = hmac.digest(self._key, text.encode(), hashlib.sha256)
-        return urlsafe_b64encode(digest[:_BYTES]).decode()
+        return sys.intern(urlsafe_b64encode(digest[:_BYTES]).decode())
 
     def __repr__(self) -> str:
         return "Fingerprinter()"

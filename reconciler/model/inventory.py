@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from reconciler.model.fingerprint import Fingerprinter
@@ -32,6 +33,14 @@ class FieldMark:
     live: str
     secret: bool = False
     heals: tuple[str, ...] = ()
+
+    @staticmethod
+    @lru_cache(maxsize=4096)
+    def of(
+        desired: str, live: str, *, secret: bool = False, heals: tuple[str, ...] = ()
+    ) -> "FieldMark":
+        """Return a mark; thousands of equal ones share their memory."""
+        return FieldMark(desired, live, secret, heals)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ A field path is dotted through mappings, `data.env.A`; a key with a dot is writt
 a list is one field and has no inner paths.
 """
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
@@ -103,11 +104,11 @@ ABSENT = Absent()
 
 
 def join(path: str, key: str) -> str:
-    """Append a mapping key to a field path."""
+    """Append a mapping key to a field path; thousands of equal ones share their memory."""
     plain = key.replace("_", "a").replace("-", "a").replace("/", "a").isalnum()
     if plain:
-        return f"{path}.{key}" if path else key
-    return f'{path}["{key}"]'
+        return sys.intern(f"{path}.{key}") if path else key
+    return sys.intern(f'{path}["{key}"]')
 
 
 def leaves(value: Value, path: str = "") -> Iterator[tuple[str, Value]]:
