@@ -113,7 +113,8 @@ class Service:
             one = seed.find_deployment(
                 client, f"d{self.count - 1}", f"flow{(self.count - 1) % 100}"
             )
-            answer = client.post(f"/deployments/{one['id']}/resume_deployment", timeout=60)
+            body = {"description": f"at {began}"}  # nobody declares it
+            answer = client.patch(f"/deployments/{one['id']}", json=body, timeout=60)
         return answer.is_success and time.perf_counter() - began < 1
 
     def declare(self, number: int, region: str) -> None:
