@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from reconciler.cli.exits import FAILED, INTERRUPTED, USAGE, finish
@@ -22,8 +21,15 @@ def execute(
     """
     import anyio
 
+    ended: list[T] = []
+
+    async def run() -> None:
+        # Not returned: Python 3.11's runner writes out how its task ended, for a message that
+        # nobody reads (`signal.getsignal`), and ten thousand resources take it a second.
+        ended.append(await work(*args))
+
     try:
-        return anyio.run(partial(work, *args))
+        anyio.run(run)
     except BaseExceptionGroup as group:
         error = _first(group)
         if error is None:
@@ -35,6 +41,7 @@ def execute(
         # typer would end without a word
         sys.stderr.write("\nInterrupted.\n")
         finish(INTERRUPTED)
+    return ended[0]
 
 
 def guarded(work: Callable[..., T], *args: Any) -> T:

@@ -248,7 +248,7 @@ async def _policy_only(app: App, where: Location, wishes: Wishes) -> DesiredStat
 
 
 def _show_to_confirm(plan: Plan) -> None:
-    console.err().print(render(plan, Format.TEXT))
+    console.show(console.err(), render(plan, Format.TEXT))
 
 
 async def _ask(question: str) -> None:
@@ -308,7 +308,7 @@ def finish_apply(report: Report, form: PlanFormat, *, detailed: bool) -> int:
 def _show(subject: Plan | Report, form: PlanFormat) -> None:
     text = render(subject, Format(form.value))
     if form is PlanFormat.text:
-        console.out().print(text)
+        console.show(console.out(), text)
     else:
         console.write(text)
 

@@ -1,3 +1,4 @@
+import io
 import json
 import re
 from dataclasses import replace
@@ -5,6 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from reconciler.cli import console
 from reconciler.cli.render import Format, markdown, render, words
 from reconciler.model.keys import Key
 from reconciler.model.places import Place
@@ -52,6 +54,29 @@ REPORT = Report(
     ),
     error="the lease was lost",
 )
+
+
+@pytest.mark.parametrize("colours", [None, "truecolor"])
+def test_a_long_document_is_printed_in_pieces_as_it_would_be_as_a_whole(colours):
+    """Also a bracket that is text, a backslash at a line's end, a tab, and empty lines at the seams."""
+    odd = replace(UPDATE, reason="[bold]not markup[/] \\", effects=("a\tb", "[", ":100: \x1b[2J"))
+    plan = replace(PLAN, changes=(odd,) * 700)
+    text = render(plan, Format.TEXT) + "\n" * 700
+    said = []
+    for show in (console.show, Console.print):
+        file = io.StringIO()
+        terminal = Console(
+            file=file,
+            color_system=colours,
+            force_terminal=bool(colours),
+            soft_wrap=True,
+            highlight=False,
+            emoji=False,
+        )
+        show(terminal, text)
+        said.append(file.getvalue())
+    assert said[0] == said[1]
+    assert ("\x1b[" in said[0]) is bool(colours)
 
 
 def plain(markup):
