@@ -174,6 +174,23 @@ def secret_prefixes(policy: Policy | None) -> tuple[str, ...]:
     return () if policy is None else tuple(one.env for one in policy.secrets if one.env)
 
 
+def following_queues(
+    desired: Callable[[], DesiredState | None], pool: str
+) -> Callable[[], tuple[str, ...]]:
+    """Return what tells the declared queues of the tree that is in force: each poll asks for them."""
+    last: DesiredState | None = None
+    queues: tuple[str, ...] = ()
+
+    def now() -> tuple[str, ...]:
+        nonlocal last, queues
+        found = desired()
+        if found is not last:
+            last, queues = found, declared_queues(found, pool)
+        return queues
+
+    return now
+
+
 def declared_queues(desired: DesiredState | None, pool: str) -> tuple[str, ...]:
     """Return the work queues of a pool that a tree's deployments name (DESIGN 7.1)."""
     if desired is None:

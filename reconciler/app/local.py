@@ -17,7 +17,7 @@ from reconciler.api.embedded import EmbeddedServer, embedded_server
 from reconciler.app.agent import (
     AgentListeners,
     agent_options,
-    declared_queues,
+    following_queues,
     make_agent,
     policy_of,
     secret_prefixes,
@@ -250,7 +250,7 @@ async def local(
         agent_is_to = agent_options(
             settings,
             connection,
-            lambda: declared_queues(follower.desired, settings.pool),
+            following_queues(lambda: follower.desired, settings.pool),
             policy=policy,
             only=started.keys if once else None,
         )

@@ -1,6 +1,6 @@
 """The service: source, reconciler, agent and pages in one process, each failing and recovering alone."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from reconciler.agent.records import grown
 from reconciler.app.agent import (
     AgentListeners,
     agent_options,
-    declared_queues,
+    following_queues,
     make_agent,
     policy_of,
     secret_prefixes,
@@ -295,7 +295,7 @@ class Service:
         made_of = agent_options(
             settings,
             connection,
-            lambda: self._queues(follower, policy),
+            self._queues(follower, policy),
             policy=policy,
         )
         self._limit = made_of.limit
@@ -315,10 +315,10 @@ class Service:
         )
         await self._agent.run(stop)
 
-    def _queues(self, follower: Follower, policy: Policy | None) -> tuple[str, ...]:
+    def _queues(self, follower: Follower, policy: Policy | None) -> Callable[[], tuple[str, ...]]:
         if self._halves.reconcile:
-            return declared_queues(follower.desired, self._app.settings.agent.pool)
-        return () if policy is None else policy.agent.queues or ()
+            return following_queues(lambda: follower.desired, self._app.settings.agent.pool)
+        return lambda: () if policy is None else policy.agent.queues or ()
 
     def _moved(self) -> None:
         error = self._source.error

@@ -1,8 +1,9 @@
 """The board: what the service knows now, written by its loops, read by pages, API and messages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 
 import anyio
 
@@ -25,7 +26,7 @@ from reconciler.runtime.clock import Clock
 from reconciler.telemetry.metrics import Metrics
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Standing:
     """All of it at one moment.
 
@@ -53,8 +54,9 @@ class Standing:
     suspended: bool = False
     history_error: str | None = None
 
-    def count(self) -> dict[str, int]:
-        """Return the number of resources in each state."""
+    @cached_property
+    def counts(self) -> Mapping[str, int]:
+        """The number of resources in each state; pages ask for it much oftener than it changes."""
         counts = dict.fromkeys((state.value for state in ResourceState), 0)
         for each in self.resources:
             counts[each.state.value] += 1
@@ -136,7 +138,7 @@ class Board:
 
     def _set(self, standing: Standing) -> None:
         before, self.standing = self.standing, standing
-        counts = standing.count()
+        counts = standing.counts
         self._metrics.resources(counts, counts[ResourceState.DRIFTED])
         self.bump()
         for watch in self._watches:

@@ -10,7 +10,7 @@ from reconciler.manifests.marks import Limits
 from reconciler.manifests.nodes import Flaw, Mark
 from reconciler.manifests.policy import FILE
 from reconciler.model.problems import Problem, Severity
-from reconciler.model.snapshot import File, Snapshot
+from reconciler.model.snapshot import File, Snapshot, by_path
 
 IGNORE_FILE = ".reconcilerignore"
 _SUFFIXES = (".yaml", ".yml")
@@ -70,7 +70,7 @@ def select(snapshot: Snapshot, folders: Sequence[str], limits: Limits) -> Select
             problems.append(Problem(Mark().place(file.path), message, hint))
         else:
             files.append(file)
-    return Selection(tuple(sorted(files)), tuple(problems))
+    return Selection(tuple(sorted(files, key=by_path)), tuple(problems))
 
 
 def _passed_over(snapshot: Snapshot, rules: Rules) -> Iterator[Problem]:

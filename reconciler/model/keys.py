@@ -1,12 +1,11 @@
 """Keys name resources everywhere: `deployment/<flow>/<name>`, `block/<type-slug>/<name>`, …."""
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class Key:
-    """The name of a resource.
+class Key(NamedTuple):
+    """The name of a resource. A tuple, since thousands are hashed and sorted at each turn.
 
     Attributes:
         kind: the prefix, for example `block` or `deployment`.

@@ -1,6 +1,7 @@
 """A verified tree: what a source hands over."""
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Protocol
 
 
@@ -31,6 +32,10 @@ class File:
     blob: str
     size: int
     executable: bool = False
+
+
+by_path = attrgetter("path")
+"""Sorts the files of one tree much faster than `File` itself would."""
 
 
 @dataclass(frozen=True, slots=True)

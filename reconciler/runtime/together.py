@@ -1,6 +1,7 @@
 """Doing several things at the same time."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import chain, islice
 from typing import TypeVar
 
 import anyio
@@ -24,17 +25,18 @@ async def together(calls: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
     results: dict[int, T] = {}
     failures: dict[int, Exception] = {}
     waiting = enumerate(calls)
+    first = list(islice(waiting, AT_ONCE))
 
-    async def work() -> None:
-        for number, call in waiting:
+    async def work(*begin: tuple[int, Callable[[], Awaitable[T]]]) -> None:
+        for number, call in chain(begin, waiting):
             try:
                 results[number] = await call()
             except Exception as error:  # noqa: BLE001 - raised below, when the others have ended
                 failures[number] = error
 
     async with anyio.create_task_group() as group:
-        for _ in range(AT_ONCE):
-            group.start_soon(work)
+        for numbered in first:
+            group.start_soon(work, numbered)
     if failures:
         raise failures[min(failures)]
     return [results[number] for number in sorted(results)]

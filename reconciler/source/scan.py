@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.errors import SourceError
-from reconciler.model.snapshot import File
+from reconciler.model.snapshot import File, by_path
 from reconciler.source.base import SourceChanged
 from reconciler.source.tree import LINK, NESTED, SPECIAL, Listing, name_problem, show
 
@@ -69,7 +69,9 @@ def scan(root: Path, rules: Rules) -> Listing:
     with _opened_root(root) as top:
         while folders:
             folders += _visit(top, folders.pop(), rules, found)
-    return Listing(tuple(sorted(found.files)), tuple(sorted(found.passed_over)), found.whole)
+    return Listing(
+        tuple(sorted(found.files, key=by_path)), tuple(sorted(found.passed_over)), found.whole
+    )
 
 
 def read_file(root: Path, file: File, hash_name: str) -> bytes:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reconciler.model.snapshot import File
+from reconciler.model.snapshot import File, by_path
 
 LINK = "a symbolic link: links are never followed"
 NESTED = "another git repository (a submodule)"
@@ -32,10 +32,13 @@ def digest(files: Iterable[File]) -> str:
     It depends on contents alone: a squash merge of the same files has the same digest.
     """
     total = hashlib.sha256()
-    for file in sorted(files):
+    for file in sorted(files, key=by_path):
         mark = "x" if file.executable else "-"
         total.update(f"{file.blob} {mark} {file.path}\0".encode())
     return f"sha256:{total.hexdigest()}"
+
+
+_NO_PARTS = (b"//", b"/./", b"/../", b"/.git/")
 
 
 def name_problem(path: bytes) -> str | None:
@@ -48,8 +51,8 @@ def name_problem(path: bytes) -> str | None:
         path.decode()
     except UnicodeDecodeError:
         return "its name is not UTF-8"
-    parts = path.split(b"/")
-    if any(part in (b"", b".", b"..") or part.lower() == b".git" for part in parts):
+    framed = b"/%s/" % path.lower()
+    if any(part in framed for part in _NO_PARTS):
         return "its name leads out of the tree or into git's own files"
     return None
 

@@ -252,7 +252,7 @@ def _render(
         "acts": user is not None and user.csrf is not None and backend.source is not None,
         "here": request.url.path,
         "standing": backend.board.standing,
-        "counts": backend.board.standing.count(),
+        "counts": backend.board.standing.counts,
         "source": backend.source,
         "agent": backend.agent,
         "place": backend.place,

@@ -147,7 +147,7 @@ def status_of(backend: Backend, version: str) -> StatusShape:
         suspended=standing.suspended,
         turned_at=standing.turned_at,
         converged_at=standing.converged_at,
-        resources=standing.count(),
+        resources=standing.counts,
         error=None if error is None else error.message,
         hint=None if error is None else error.hint,
         problems=_problems(standing),

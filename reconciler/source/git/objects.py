@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, cast
 from weakref import finalize
 
 from reconciler.errors import SourceError
-from reconciler.model.snapshot import File
+from reconciler.model.snapshot import File, by_path
 from reconciler.source.git.command import Git
 from reconciler.source.tree import LINK, NESTED, Listing, name_problem, show
 
@@ -36,7 +36,7 @@ def list_tree(git: Git, tree: str, *, sizes: bool = True) -> Listing:
     for line in git.run("ls-tree", *options, tree).split(b"\0"):
         if line:
             _sort_in(line, files, passed_over)
-    return Listing(tuple(sorted(files)), tuple(sorted(passed_over)))
+    return Listing(tuple(sorted(files, key=by_path)), tuple(sorted(passed_over)))
 
 
 def _sort_in(line: bytes, files: list[File], passed_over: list[tuple[str, str]]) -> None:
