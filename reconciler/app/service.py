@@ -41,6 +41,7 @@ from reconciler.model.plan import Plan
 from reconciler.model.policy import Policy
 from reconciler.model.status import Concern, Message, RunRecord, SourceStatus
 from reconciler.model.wishes import Location, Wishes
+from reconciler.runtime import memory
 from reconciler.runtime.backoff import Backoff
 from reconciler.runtime.supervision import race, supervise
 from reconciler.source.checkouts import Checkouts
@@ -271,6 +272,8 @@ class Service:
         await self.board.turn(turn, follower.desired, began)
         tell_turn(turn)
         self._mark(turn)
+        if turn.whole:
+            memory.settle()
         return turn
 
     def _mark(self, turn: Reconciled) -> None:

@@ -32,7 +32,7 @@ def resources(
     outcomes = {outcome.change.key: outcome for outcome in (report.outcomes if report else ())}
     declared = {} if desired is None else desired.declarations
     found = []
-    for key in sorted({*declared, *changes, *kept}):
+    for key in sorted(dict.fromkeys((*declared, *changes, *kept))):  # mostly sorted already
         place = declared[key].place if key in declared else None
         if key in kept:
             found.append(_moved(kept[key], place))
@@ -77,7 +77,7 @@ def _kept(plan: Plan | None, before: Iterable[Resource]) -> dict[Key, Resource]:
 
 def _moved(resource: Resource, place: Place | None) -> Resource:
     """Return a resource with the place at which it is declared now."""
-    if place is None or place == resource.source:
+    if place is None or place is resource.source or place == resource.source:
         return resource
     return replace(resource, source=place)
 

@@ -31,10 +31,11 @@ def misfits(declarations: Iterable[Declaration], snapshot: Snapshot) -> Iterator
         entrypoint = declaration.fields.get("entrypoint")
         if declaration.key.kind != "deployment" or not isinstance(entrypoint, str):
             continue
+        if declaration.fields.get("path") not in _OURS:
+            continue
         path, colon, function = entrypoint.partition(":")
         file = files.get(path.removeprefix("./"))
-        ours = declaration.fields.get("path") in _OURS
-        if colon and ours and file is not None and file.size <= _LARGEST:
+        if colon and file is not None and file.size <= _LARGEST:
             yield from _misfits(declaration, file.path, function, look(file, function))
 
 

@@ -46,8 +46,9 @@ class Rules:
 
     def leave_out(self, path: str) -> bool:
         """Tell whether a path is no business of ours."""
-        hidden = any(part.startswith(".") for part in path.split("/"))
-        return hidden or any(within(path, f) for f in self.folders) or self.ignored.match_file(path)
+        if path.startswith(".") or "/." in path or any(within(path, f) for f in self.folders):
+            return True
+        return len(self.ignored) > 0 and self.ignored.match_file(path)
 
 
 def within(path: str, folder: str) -> bool:

@@ -150,10 +150,10 @@ def _references(declaration: Declaration) -> Iterator[tuple[str, Ref]]:
 def digest(declared: Mapping[Key, Declared], policy: Policy, environment: str | None) -> str:
     """Return a content hash of what is wanted, whatever files and commit it stands in.
 
-    Secrets take part by name only: the digest is shown and stored.
+    It is sorted already (`unique`). Secrets take part by name only: the digest is shown and stored.
     """
     content = {
-        "declarations": {str(key): one.content for key, one in declared.items()},
+        "declarations": [(str(key), one.content) for key, one in declared.items()],
         "environment": environment,
         "policy": policy.model_dump(mode="json", include={"name", "prune", "drift"}),
     }

@@ -1,6 +1,7 @@
 """What all sources agree on about trees: names, reasons and the digest."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -38,7 +39,7 @@ def digest(files: Iterable[File]) -> str:
     return f"sha256:{total.hexdigest()}"
 
 
-_NO_PARTS = (b"//", b"/./", b"/../", b"/.git/")
+_BAD_PART = re.compile(rb"(?:^|/)(?:\.{0,2}|\.git)(?:/|\Z)", re.IGNORECASE)
 
 
 def name_problem(path: bytes) -> str | None:
@@ -51,8 +52,7 @@ def name_problem(path: bytes) -> str | None:
         path.decode()
     except UnicodeDecodeError:
         return "its name is not UTF-8"
-    framed = b"/%s/" % path.lower()
-    if any(part in framed for part in _NO_PARTS):
+    if _BAD_PART.search(path):
         return "its name leads out of the tree or into git's own files"
     return None
 

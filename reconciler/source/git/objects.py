@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _LINK_MODE = b"120000"
 _COMMIT_MODE = b"160000"
 _EXECUTABLE_MODE = b"100755"
+_LEFT_OUT = {_LINK_MODE: LINK, _COMMIT_MODE: NESTED}
 
 
 def list_tree(git: Git, tree: str, *, sizes: bool = True) -> Listing:
@@ -41,10 +42,9 @@ def list_tree(git: Git, tree: str, *, sizes: bool = True) -> Listing:
 
 def _sort_in(line: bytes, files: list[File], passed_over: list[tuple[str, str]]) -> None:
     description, _, name = line.partition(b"\t")
-    mode, _, rest = description.partition(b" ")
-    blob, size = (*rest.split()[1:], b"0")[:2]
-    known = {_LINK_MODE: LINK, _COMMIT_MODE: NESTED}
-    reason = known.get(mode) or name_problem(name)
+    mode, _, blob, *sizes = description.split()
+    size = sizes[0] if sizes else 0
+    reason = _LEFT_OUT.get(mode) or name_problem(name)
     if reason:
         passed_over.append((show(name), reason))
     else:
