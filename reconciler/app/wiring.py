@@ -14,6 +14,7 @@ from reconciler.controller.pipeline import Desk
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS
 from reconciler.manifests.cache import ReadCache
+from reconciler.manifests.kept import KeptReadings
 from reconciler.manifests.load import LoadOptions
 from reconciler.manifests.secrets import SecretAccess, VaultAccess
 from reconciler.model.values import Secret
@@ -116,7 +117,7 @@ class App:
             base_dir=None if where.repo else _absolute(where.path),
             no_secrets=not wishes.secrets,
             policy_from=None if policy is None else await policy.fetch(),
-            cache=ReadCache(),
+            cache=ReadCache(KeptReadings(self.settings.service.state_dir / "readings")),
             offline=offline,
         )
 

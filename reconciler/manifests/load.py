@@ -125,7 +125,7 @@ class _Loading:
         cache, environment = self.options.cache, self.options.environment
         # By the file's bytes: what a patch gives a document has its place in that file, too.
         policy = blob_of_policy(self.options.policy_from or snapshot)
-        cache.under(repr((policy, environment, self.options.no_secrets)))
+        cache.under(repr((policy, environment, self.options.no_secrets, self.options.limits)))
         patches, used = Patches(self.policy, choice, environment), set[int]()
         self.problems.extend(patches.problems)
         secrets = self._secrets(choice, snapshot)

@@ -52,6 +52,11 @@ class Declared:
     print: str
     needs: frozenset[Key]
 
+    @property
+    def secret(self) -> bool:
+        """Whether it holds a secret value, or the place of one."""
+        return self.print != self.content
+
     @classmethod
     def of(cls, declaration: Declaration) -> "Declared":
         """Look into a declaration once."""

@@ -1,0 +1,103 @@
+"""Readings of manifests on disk, for the next process: unchanged files cost no parsing."""
+
+import hashlib
+import os
+import pickle
+import stat
+import sys
+import tempfile
+from contextlib import suppress
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import reconciler
+from reconciler.manifests.cache import Readings
+
+_TREES = 8
+"""Trees, policies and environments of which readings are kept; the oldest go."""
+_OURS = ("reconciler.model.", "reconciler.manifests.")
+_PLAIN = {("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")}
+
+
+class KeptReadings:
+    """One file for each tree below a folder. Manifests with a secret in them are left out.
+
+    A file is used only if it is ours, nobody else may write to it, and this very code wrote it. It
+    can make nothing but the plain objects of which readings consist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Name the folder; it is made when something is kept."""
+        self._folder = folder
+
+    def load(self, context: str) -> Readings:
+        """Return what was kept; nothing if it can't be used."""
+        try:
+            with self._file(context).open("rb") as file:
+                status = os.fstat(file.fileno())
+                if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                    return {}
+                content = file.read()
+            found: Readings = _Unpickler(BytesIO(content)).load()
+        except Exception:  # noqa: BLE001 - whatever a broken file brings about: read the manifests
+            return {}
+        return found
+
+    def save(self, context: str, readings: Readings) -> None:
+        """Keep readings in place of those that were there; a full disk or the like is no matter."""
+        plain = {
+            path: (blob, reading)
+            for path, (blob, reading) in readings.items()
+            if not any(one.secret for one in reading.declared)
+        }
+        with suppress(OSError):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
+                try:
+                    file.write(pickle.dumps(plain))
+                    file.flush()
+                    Path(file.name).replace(self._file(context))
+                except BaseException:
+                    Path(file.name).unlink(missing_ok=True)
+                    raise
+            for old in sorted(self._folder.iterdir(), key=_age)[_TREES:]:
+                old.unlink(missing_ok=True)
+
+    def _file(self, context: str) -> Path:
+        text = f"{_code()} {context}"
+        return self._folder / hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        """Return one of our plain classes.
+
+        Raises:
+            pickle.UnpicklingError: it is none.
+        """
+        if module.startswith(_OURS) or (module, name) in _PLAIN:
+            found = super().find_class(module, name)
+            if isinstance(found, type):
+                return found
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of a reading")
+
+
+def _age(path: Path) -> float:
+    return -path.stat().st_mtime
+
+
+@cache
+def _code() -> str:
+    """Return what tells this code from any other: how it reads may have changed."""
+    parts = [sys.version, yaml.__version__]
+    for folder, _, names in os.walk(Path(reconciler.__file__).parent):
+        for name in names:
+            if name.endswith(".py"):
+                path = f"{folder}/{name}"
+                status = os.stat(path)  # noqa: PTH116 - a Path for each costs as much again
+                parts.append(f"{path} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
