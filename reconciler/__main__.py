@@ -3,6 +3,7 @@
 import sys
 
 from reconciler.cli.faults import run_to_the_end
+from reconciler.runtime import memory
 
 # httpx looks for a command line of its own, which takes a tenth of a second of every start; it goes
 # without where there is none to import.
@@ -11,6 +12,7 @@ sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    memory.starting()
     run_to_the_end(_versions if sys.argv[1:] == ["version"] else _command)
 
 

@@ -6,6 +6,7 @@ from typing import Any, NoReturn, TypeVar
 
 from reconciler.cli.exits import FAILED, INTERRUPTED, USAGE, finish
 from reconciler.errors import ReconcilerError, UsageError
+from reconciler.runtime import memory
 
 T = TypeVar("T")
 
@@ -28,6 +29,7 @@ def execute(
         # nobody reads (`signal.getsignal`), and ten thousand resources take it a second.
         ended.append(await work(*args))
 
+    memory.started()
     try:
         anyio.run(run)
     except BaseExceptionGroup as group:

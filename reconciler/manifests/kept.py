@@ -12,10 +12,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import yaml
 
 import reconciler
 from reconciler.manifests.cache import Readings
+from reconciler.manifests.marks import YAML
 
 _TREES = 8
 """Trees, policies and environments of which readings are kept; the oldest go."""
@@ -93,7 +93,7 @@ def _age(path: Path) -> float:
 @cache
 def _code() -> str:
     """Return what tells this code from any other: how it reads may have changed."""
-    parts = [sys.version, yaml.__version__]
+    parts = [sys.version, YAML]
     for folder, _, names in os.walk(Path(reconciler.__file__).parent):
         for name in names:
             if name.endswith(".py"):

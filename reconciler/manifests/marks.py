@@ -19,6 +19,9 @@ import yaml
 from reconciler.manifests.content import decode
 from reconciler.manifests.nodes import Content, Entry, Flaw, Mark, Node
 
+YAML: str = yaml.__version__
+"""Of the parser."""
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _CORE = {_TAG + name for name in ("str", "int", "float", "bool", "null", "map", "seq", "timestamp")}

@@ -1,6 +1,18 @@
-"""What a service's memory holds for long, and the collector needs not go through each time."""
+"""What memory holds for long, and the collector of garbage needs not go through each time."""
 
 import gc
+
+
+def starting() -> None:
+    """Collect nothing while modules are imported, which make a tenth of their time's worth of work."""
+    gc.disable()
+
+
+def started() -> None:
+    """Collect from now on, but pass over what `starting` has brought. Without it, change nothing."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def settle() -> None:

@@ -37,3 +37,17 @@ def test_garbage_of_what_was_settled_goes_at_the_next_settling():
     assert seen() is not None
     memory.settle()
     assert seen() is None
+
+
+def test_a_start_collects_nothing_and_what_it_brought_is_passed_over_afterwards():
+    memory.starting()
+    assert not gc.isenabled()
+    kept = Ring()
+    memory.started()
+    assert gc.isenabled()
+    assert not any(one is kept for one in gc.get_objects())
+
+
+def test_without_a_start_nothing_is_frozen():
+    memory.started()
+    assert gc.get_freeze_count() == 0
