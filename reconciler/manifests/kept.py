@@ -12,7 +12,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-
 import reconciler
 from reconciler.manifests.cache import Readings
 from reconciler.manifests.marks import YAML
