@@ -72,7 +72,8 @@ def to_wire(schedule: Schedule, *, v2: bool) -> dict[str, Any]:
 
 def ordered(schedules: Iterable[Schedule]) -> list[Schedule]:
     """Sort into the one order in which two equal multisets are equal lists."""
-    return sorted(schedules, key=_order)
+    found = list(schedules)
+    return sorted(found, key=_order) if len(found) > 1 else found
 
 
 def _order(schedule: Schedule) -> tuple[str, str]:
