@@ -55,7 +55,7 @@ By a proxy that notes each request, and by profiles:
 - First apply of 50: the POST of a deployment is an upsert, so a look comes before (one for fifty);
   intents are written before the creates and entries after them (33 writes, 0.7 s of a 3.8.8 server on
   SQLite); everything is read back (0.3 s). The POSTs themselves take 2.6 s, and half a second passes
-  before the first request. What could be left out was: 255 requests became 102.
+  before the first request. What could be left out was: 255 requests became 103.
 - Second apply from the command line: four requests, of which the server spends 0.3 to 0.4 s on listing
   fifty deployments; half a second is Python's start and imports. In the service, which has those
   behind it and asks for what was touched, the same takes a fifth of it.
