@@ -41,6 +41,8 @@ class Measured:
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], log: Path) -> None:
         self.log = log
+        # A shell that runs us in the background lets us ignore it, and children would do so, too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 command,
