@@ -7,19 +7,21 @@ import stat
 import sys
 import tempfile
 from contextlib import suppress
+from datetime import date, datetime, time
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import reconciler
-from reconciler.manifests.cache import Readings
+from reconciler.manifests.cache import Reading, Readings
 from reconciler.manifests.marks import YAML
+from reconciler.manifests.validate import Declared
 
 _TREES = 8
 """Trees, policies and environments of which readings are kept; the oldest go."""
-_OURS = ("reconciler.model.", "reconciler.manifests.")
-_PLAIN = {("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")}
+_MODEL = "reconciler.model."
+_PLAIN = {(each.__module__, each.__name__) for each in (Reading, Declared, date, datetime, time)}
 
 
 class KeptReadings:
@@ -41,10 +43,13 @@ class KeptReadings:
                 if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                     return {}
                 content = file.read()
-            found: Readings = _Unpickler(BytesIO(content)).load()
+            found = Unpickler(BytesIO(content)).load()
+            if not all(isinstance(reading, Reading) for _, reading in found.values()):
+                return {}
         except Exception:  # noqa: BLE001 - whatever a broken file brings about: read the manifests
             return {}
-        return found
+        kept: Readings = found
+        return kept
 
     def save(self, context: str, readings: Readings) -> None:
         """Keep readings in place of those that were there; a full disk or the like is no matter."""
@@ -71,16 +76,20 @@ class KeptReadings:
         return self._folder / hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-class _Unpickler(pickle.Unpickler):
+class Unpickler(pickle.Unpickler):
+    """Makes nothing but readings."""
+
     def find_class(self, module: str, name: str) -> Any:
-        """Return one of our plain classes.
+        """Return a class of which readings consist: one that the model itself defines, mostly.
+
+        Not what a module has imported: from protocol 4 on names may lead on, `os.system`.
 
         Raises:
             pickle.UnpicklingError: it is none.
         """
-        if module.startswith(_OURS) or (module, name) in _PLAIN:
+        if (module.startswith(_MODEL) and "." not in name) or (module, name) in _PLAIN:
             found = super().find_class(module, name)
-            if isinstance(found, type):
+            if isinstance(found, type) and found.__module__ == module:
                 return found
         raise pickle.UnpicklingError(f"{module}.{name} is no part of a reading")
 

@@ -1,13 +1,13 @@
 """Readings on disk: unchanged files cost the next process no parsing, and nothing else changes."""
 
-import os
 import pickle
+from io import BytesIO
 
 import pytest
 
 from reconciler.kinds import KINDS
 from reconciler.manifests.cache import ReadCache
-from reconciler.manifests.kept import KeptReadings
+from reconciler.manifests.kept import KeptReadings, Unpickler
 from reconciler.manifests.load import LoadOptions, load
 from reconciler.model.snapshot import Snapshot
 from tests.fakes.trees import tree
@@ -108,15 +108,10 @@ def test_no_secret_is_written_down(tmp_path):
         assert path.stat().st_mode & 0o077 == 0
 
 
-class Harm:
-    """What a forged file might hold."""
-
-    def __reduce__(self):
-        return os.system, ("exit 3",)
-
-
-class Impostor:
-    """Of no class of ours."""
+def call(module, name, *words):
+    """A pickle that calls something with words, as protocol 4 finds it: dots lead into a module."""
+    text = [b"\x8c" + bytes([len(word)]) + word.encode() for word in (module, name, *words)]
+    return b"\x80\x04" + text[0] + text[1] + b"\x93(" + b"".join(text[2:]) + b"tR."
 
 
 @pytest.mark.parametrize(
@@ -124,16 +119,44 @@ class Impostor:
     [
         b"",
         b"\x80",
-        pickle.dumps(Harm()),
-        pickle.dumps({"b000.yaml": Impostor()}),
-        b"creconciler.manifests.kept\nos.system\n(S'exit 3'\ntR.",
+        pickle.dumps([1]),
+        pickle.dumps({"b000.yaml": 3}),
+        pickle.dumps({"b000.yaml": ("blob", "reading")}),
+        call("os", "system", "touch harm"),
+        call("reconciler.manifests.kept", "os.system", "touch harm"),
+        call("reconciler.manifests.kept", "tempfile.TemporaryDirectory", "harm"),
+        call("reconciler.manifests.kept", "Path", "harm"),
+        call("reconciler.source.git.objects", "Popen", "harm"),
+        call("reconciler.manifests.kept", "KeptReadings", "harm"),
     ],
 )
-def test_a_broken_or_forged_file_makes_nothing(tmp_path, content):
-    read(tmp_path, blocks(2))
-    (kept,) = tmp_path.iterdir()
+def test_a_broken_or_forged_file_makes_nothing(tmp_path, content, monkeypatch):
+    folder = tmp_path / "readings"
+    read(folder, blocks(2))
+    (kept,) = folder.iterdir()
     kept.write_bytes(content)
-    assert len(read(tmp_path, blocks(2))[1]) == 2
+    monkeypatch.chdir(tmp_path)
+    assert len(read(folder, blocks(2))[1]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["readings"]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("os", "system"),
+        ("builtins", "dict"),
+        ("reconciler.manifests.kept", "Path"),
+        ("reconciler.manifests.kept", "os.system"),
+        ("reconciler.manifests.kept", "tempfile.TemporaryDirectory"),
+        ("reconciler.manifests.kept", "KeptReadings"),
+        ("reconciler.model.fingerprint", "Mapping"),
+        ("reconciler.model.fingerprint", "sys.exit"),
+        ("reconciler.model.values", "join"),
+    ],
+)
+def test_only_plain_classes_are_found(module, name):
+    with pytest.raises(pickle.UnpicklingError, match=f"{module}.{name}"):
+        Unpickler(BytesIO()).find_class(module, name)
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602])
