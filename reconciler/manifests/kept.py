@@ -7,7 +7,6 @@ import stat
 import sys
 import tempfile
 from contextlib import suppress
-from datetime import date, datetime, time
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +20,7 @@ from reconciler.manifests.validate import Declared
 _TREES = 8
 """Trees, policies and environments of which readings are kept; the oldest go."""
 _MODEL = "reconciler.model."
-_PLAIN = {(each.__module__, each.__name__) for each in (Reading, Declared, date, datetime, time)}
+_PLAIN = {(each.__module__, each.__name__) for each in (Reading, Declared)}
 
 
 class KeptReadings:
