@@ -4,7 +4,9 @@ import gc
 
 
 def starting() -> None:
-    """Collect nothing while modules are imported, which make a tenth of their time's worth of work."""
+    """Collect nothing while modules are imported: none of it is garbage, and going through it costs
+    a tenth of a second of CPU a command.
+    """
     gc.disable()
 
 

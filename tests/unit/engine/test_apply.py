@@ -234,6 +234,21 @@ async def test_many_objects_are_read_back_by_one_listing():
     assert not [r for r in bench.server.log if r.method == "GET" and r.path.startswith("/things/")]
 
 
+async def test_of_very_many_objects_some_are_read_back_by_id():
+    """A listing of all costs more than thirty reads, once there are hundreds."""
+    bench = Bench()
+    keys = [Key.of("block", "process", f"b{n:03}") for n in range(300)]
+
+    def declared(changed):
+        return tree(*(declare(key, data={"n": n < changed}) for n, key in enumerate(keys)))
+
+    await bench.apply(declared(0))
+    bench.server.log.clear()
+    assert (await bench.apply(declared(30))).converged
+    reads = [r for r in bench.server.log if r.method == "GET" and r.path.startswith("/things/")]
+    assert len(reads) == 30
+
+
 async def test_an_inventory_that_can_not_be_written_stops_before_anything_is_created():
     bench = Bench()
     report = await bench.apply(
