@@ -4,9 +4,7 @@ import gc
 
 
 def starting() -> None:
-    """Collect nothing while modules are imported: none of it is garbage, and going through it costs
-    a tenth of a second of CPU a command.
-    """
+    """Collect nothing while modules are imported, for a tenth of a second less at each start."""
     gc.disable()
 
 
