@@ -12,6 +12,7 @@ from reconciler.engine.access import Access
 from reconciler.engine.lease import Lease
 from reconciler.engine.step import Fate, Step, carry_out, got_through, prepare
 from reconciler.errors import LeaseLost, ReconcilerError, Refused, StalePlan
+from reconciler.kinds.base.vacancy import lots
 from reconciler.model.desired import DesiredState
 from reconciler.model.inventory import Entry
 from reconciler.model.live import Evidence, Live, Observed
@@ -140,8 +141,8 @@ class _Apply:
         await self._intend(steps)
         try:
             again = replace(self._access.session, cache={})  # without memory
-            creates = [step.change.key for step in steps if step.intent is not None]
-            self._access.session.coming = dict.fromkeys(creates)
+            creates = (step.change.key for step in steps if step.intent is not None)
+            self._access.session.coming = lots(creates)
             await together(
                 partial(carry_out, step, self._access, self._lease, again) for step in steps
             )

@@ -4,7 +4,7 @@ What an update sends is decided in `reconciler.model.deployment_update`, with th
 scheduled runs come back after it, in `reconciler.api.refill`.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,7 +18,7 @@ from reconciler.blocks.data import normalise as normal_data
 from reconciler.blocks.declare import block_declaration, block_key, generated_name
 from reconciler.blocks.export import told
 from reconciler.errors import AlreadyExists, NotFound, Overloaded
-from reconciler.kinds.base import Notes, NotRenamed, Session, Written, outgoing
+from reconciler.kinds.base import Lot, Notes, NotRenamed, Session, Written, outgoing
 from reconciler.kinds.base.parents import ensure_pool, flow_id_of
 from reconciler.kinds.base.vacancy import is_free
 from reconciler.model.deployment_document import (
@@ -336,7 +336,7 @@ def _list(value: Value) -> list[Mapping[str, Any]]:
     return list(value) if isinstance(value, list | tuple) else []
 
 
-async def _free(api: Api, keys: Sequence[Key]) -> frozenset[Key]:
+async def _free(api: Api, keys: Lot) -> frozenset[Key]:
     """Return keys whose name no deployment of any of their flows bears."""
     flows, names = ({key.parts[number] for key in keys} for number in (0, 1))
     taken = await deployments.names(api, flows, names)

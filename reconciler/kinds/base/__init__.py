@@ -17,6 +17,7 @@ from reconciler.model.server import ServerFacts
 from reconciler.model.values import Fields, Ref, UnknownRef, Value
 
 T = TypeVar("T")
+Lot = tuple[Key, ...]
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Session:
             the blocks of these types are looked at.
         veiled: paths of fields that an export must not show, by object id: they came from a
             secret, though the API shows them (an `env` that holds one, say).
-        coming: keys that are about to be created, in this order (see `kinds.base.vacancy`).
+        coming: what is about to be created, each with its neighbours (see `kinds.base.vacancy`).
     """
 
     api: Api
@@ -65,7 +66,7 @@ class Session:
     cache: dict[Any, Any] = field(default_factory=dict)
     block_schemas: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     veiled: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    coming: dict[Key, None] = field(default_factory=dict)
+    coming: dict[Key, Lot] = field(default_factory=dict)
 
     @property
     def facts(self) -> ServerFacts:

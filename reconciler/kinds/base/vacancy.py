@@ -5,41 +5,44 @@ and a request for each costs a quarter of what the writes do (fifty deployments,
 by a proxy).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 
-import anyio
-
-from reconciler.kinds.base import Session
+from reconciler.kinds.base import Lot, Session
 from reconciler.model.keys import Key
 
 SOME = 50
 """How many are asked for at a time: on a slow server some seconds before the last one's write."""
 
-Ask = Callable[[Sequence[Key]], Awaitable[frozenset[Key]]]
+Ask = Callable[[Lot], Awaitable[frozenset[Key]]]
 """Returns those of some keys that are surely free."""
+
+
+def lots(keys: Iterable[Key]) -> dict[Key, Lot]:
+    """Tell for each key together with which others it is to be asked for: neighbours of its kind."""
+    by_kind: dict[str, list[Key]] = {}
+    for key in keys:
+        by_kind.setdefault(key.kind, []).append(key)
+    return {key: lot for same in by_kind.values() for lot in _batches(same) for key in lot}
+
+
+def _batches(keys: Iterable[Key]) -> Iterator[Lot]:
+    left = iter(keys)
+    while lot := tuple(islice(left, SOME)):
+        yield lot
 
 
 async def is_free(session: Session, key: Key, ask: Ask) -> bool:
     """Tell whether a key is surely free; each answer is good for one create.
 
     Args:
-        session: knows by `coming` which creates come next.
+        session: knows by `coming` what is asked for together.
         key: about to be created.
         ask: the look-up; its failure is raised, and the next one asks again.
 
     Returns:
         False where it is taken, or where only a look-up of its own can tell.
     """
-    free: set[Key] = session.cache.setdefault("free names", set())
-    lock: anyio.Lock = session.cache.setdefault("free names, asking", anyio.Lock())
-    async with lock:
-        if key in session.coming:
-            mine = (one for one in session.coming if one.kind == key.kind and one != key)
-            some = [key, *islice(mine, SOME - 1)]
-            free |= await ask(some)
-            for one in some:
-                session.coming.pop(one, None)
-    was_free = key in free
-    free.discard(key)
-    return was_free
+    lot = session.coming.pop(key, None)
+    return lot is not None and key in await session.once(lot, partial(ask, lot))
