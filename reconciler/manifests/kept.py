@@ -19,6 +19,7 @@ from reconciler.manifests.validate import Declared
 
 _TREES = 8
 """Trees, policies and environments of which readings are kept; the oldest go."""
+_PACKAGE = Path(reconciler.__file__).parent
 _MODEL = "reconciler.model."
 _PLAIN = {(each.__module__, each.__name__) for each in (Reading, Declared)}
 
@@ -30,9 +31,15 @@ class KeptReadings:
     can make nothing but the plain objects of which readings consist.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Name the folder; it is made when something is kept."""
+    def __init__(self, folder: Path, package: Path = _PACKAGE) -> None:
+        """Name the folder; it is made when something is kept.
+
+        Args:
+            folder: of the files.
+            package: the code that reads manifests.
+        """
         self._folder = folder
+        self._package = package
 
     def load(self, context: str) -> Readings:
         """Return what was kept; nothing if it can't be used."""
@@ -71,7 +78,7 @@ class KeptReadings:
                 old.unlink(missing_ok=True)
 
     def _file(self, context: str) -> Path:
-        text = f"{_code()} {context}"
+        text = f"{code_of(self._package)} {context}"
         return self._folder / hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -98,10 +105,10 @@ def _age(path: Path) -> float:
 
 
 @cache
-def _code() -> str:
-    """Return what tells this code from any other: how it reads may have changed."""
+def code_of(package: Path) -> str:
+    """Return what tells the code of a package from any other: how it reads may have changed."""
     parts = [sys.version, YAML]
-    for folder, _, names in os.walk(Path(reconciler.__file__).parent):
+    for folder, _, names in os.walk(package):
         for name in names:
             if name.endswith(".py"):
                 path = f"{folder}/{name}"

@@ -28,7 +28,7 @@ class Counting:
         return self.contents.read(file)
 
 
-def read(folder, files, environment=None):
+def read(folder, files, environment=None, **code):
     """Read a tree as a process of its own would; return what it wants and which files were opened."""
     snapshot = tree(files)
     contents = Counting(snapshot.contents)
@@ -38,7 +38,7 @@ def read(folder, files, environment=None):
     options = LoadOptions(
         environment=environment,
         secret_env={"RECONCILER_SECRET_TOKEN": CANARY},
-        cache=ReadCache(KeptReadings(folder)),
+        cache=ReadCache(KeptReadings(folder, **code)),
     )
     return load(snapshot, options, KINDS), contents.read_paths
 
@@ -76,6 +76,14 @@ def test_what_was_read_under_another_policy_is_not_used(tmp_path):
     read(tmp_path, blocks(3))
     files = {**blocks(3), "reconciler.yaml": "name: x\nvars: {A: b}\n"}
     assert len(read(tmp_path, files)[1]) == 3
+
+
+def test_what_other_code_has_read_is_not_used(tmp_path):
+    for number, package in enumerate(("old", "new")):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "kind.py").write_text("a" * (number + 1))
+    for package, opened in (("old", 3), ("old", 0), ("new", 3)):
+        assert len(read(tmp_path / "kept", blocks(3), package=tmp_path / package)[1]) == opened
 
 
 def test_few_changes_are_not_written_down_and_many_are(tmp_path):
