@@ -126,13 +126,16 @@ class Teller:
         self._where = where
         self._first = True
         self._told: tuple[object, ...] = ()
+        self._troubled = False
 
     def __call__(self, turn: Reconciled) -> None:
         """Tell of a turn."""
         news = _news(turn)
         if news != self._told or _acted(turn):
             tell_turn(turn)
-        self._told = news
+        if self._troubled and _is_quiet(turn):
+            console.say("[green]✓[/] All is well again: Prefect matches the manifests.")
+        self._told, self._troubled = news, turn.error is not None
         if self._first and turn.report is not None:
             self._first = False
             place = self._where.repo or self._where.path
@@ -166,6 +169,14 @@ def tell_turn(turn: Reconciled) -> None:
         return
     if turn.report.plan.changes or turn.fresh:
         _tell_report(turn.report)
+
+
+def _is_quiet(turn: Reconciled) -> bool:
+    """Tell whether a turn is a good one of which there is nothing to tell."""
+    report = turn.report
+    if report is None or turn.error is not None or turn.fresh:
+        return False
+    return report.converged and not report.plan.changes
 
 
 def _tell_report(report: Report) -> None:

@@ -81,6 +81,16 @@ def test_a_broken_revision_shows_its_problems_and_what_stays(tell):
     assert "a.yaml:5:1" in tell(Reconciled(nothing(), InvalidManifests([other])))
 
 
+def test_the_end_of_a_trouble_is_said_also_where_nothing_is_to_be_done(tell):
+    """Whoever takes a mistake back changes nothing, and wants to hear that it is gone."""
+    problem = Problem(Place("a.yaml", 2, 3), "unknown key 'x'")
+    tell(Reconciled(nothing(), InvalidManifests([problem])))
+    assert "well again" in tell(Reconciled(nothing()))
+    assert tell(Reconciled(nothing())) == ""
+    tell(Reconciled(nothing(), InvalidManifests([problem])))
+    assert "well again" not in tell(Reconciled(report(), fresh=True))
+
+
 def test_a_stopped_apply_says_why(tell):
     stopped = Report(report().plan, error="the lease was lost")
     assert "the lease was lost" in tell(Reconciled(stopped, fresh=True))
