@@ -108,6 +108,7 @@ def declare(work, number, marks):
         "kind": "Deployment",
         "flow_name": "mark",
         "name": "mark",
+        "description": str(number),
         "entrypoint": "mark.py:mark",
         "path": "$STORAGE_BASE_PATH",
         "infrastructure": {"type": "process", "env": {"MARKS": str(marks)}},
@@ -116,8 +117,10 @@ def declare(work, number, marks):
 
 
 def in_force(client, number):
+    """Tell whether all of a revision is there: its deployment too, which is written after the blocks."""
     try:
         found = seeds.listing(client, "block_documents")
+        deployments = seeds.listing(client, "deployments")
     except httpx.TimeoutException:
         return False  # Prefect on SQLite, under two writers; asked again
     numbers = [
@@ -125,7 +128,8 @@ def in_force(client, number):
         for one in found
         if (one["name"] or "").startswith("b-")
     ]
-    return numbers == [str(number)] * BLOCKS
+    described = [one["description"] for one in deployments if one["name"] == "mark"]
+    return numbers == [str(number)] * BLOCKS and described == [str(number)]
 
 
 class Pulse:
