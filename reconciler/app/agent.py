@@ -104,6 +104,7 @@ def make_agent(
         inherited=lambda: flow_run_environment(app.environ, withheld()),
         python=settings.python,
         warm=settings.warm_start,
+        ahead=None if options.run_once else options.environment,
         clock=app.clock,
         output=listeners.output,
         images=default_image(api.facts, settings.image_python_version),

@@ -48,6 +48,8 @@ class Surroundings:
         python: the interpreter of local flow runs.
         clock: to wait with.
         warm: whether local flow runs may be forked from a process that has Prefect imported.
+        ahead: variables that each flow run is given, where such a process may be made before a run
+            needs it; None where the agent may have nothing to launch at all.
         output: where streamed lines go.
         images: default image of flow runs in containers, by the server's version.
         platforms: addresses and certificate authorities of the platforms.
@@ -59,6 +61,7 @@ class Surroundings:
     python: str
     clock: Clock
     warm: bool = False
+    ahead: Mapping[str, str] | None = field(default=None, repr=False)
     output: Output = no_output
     images: str = ""
     platforms: PlatformSettings = field(default_factory=PlatformSettings)

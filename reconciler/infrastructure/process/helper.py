@@ -26,6 +26,7 @@ import os
 import select
 import signal
 import socket
+import ssl
 import sys
 import sysconfig
 import threading
@@ -35,6 +36,8 @@ from typing import Any
 
 ENGINE = "prefect.engine"
 USED_BY_RUNS = (
+    "anyio._backends._asyncio",
+    "encodings.idna",
     "prefect.client.orchestration",
     "prefect.client.subscriptions",
     "prefect.deployments",
@@ -53,6 +56,10 @@ USED_BY_RUNS = (
     "prefect.runtime.flow_run",
     "prefect.task_engine",
     "prefect.task_runners",
+    "pydantic.deprecated.copy_internals",
+    "pydantic.root_model",
+    "pydantic.v1",
+    "rich._emoji_codes",
 )
 """What the engine imports while it runs a simple flow, in either version (found by experiment)."""
 TOKEN_VARIABLE = b"PREFECT__LAUNCH_TOKEN="
@@ -61,8 +68,8 @@ LONGEST_MESSAGE = 65536
 MOST_DESCRIPTORS = 16
 
 
-def main() -> None:
-    """Serve until the agent is gone; return in a child that is to run the engine."""
+def main() -> "types.CodeType":
+    """Serve until the agent is gone; return the engine in a child that is to run it."""
     if sys.path and Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
         del sys.path[0]  # nobody's flow shall find our modules
     folders = stamps([*sys.path, str(Path(sys.prefix, "pyvenv.cfg"))])
@@ -71,12 +78,14 @@ def main() -> None:
     if refused:
         tell(control, refused=refused)
         sys.exit()
+    engine = engine_code()
     token_at = place_of_token()
     gc.collect()
     gc.freeze()  # a collection in a child then touches, and copies, no page that all share
     tell(control, ready=folders + stamps(own_modules()))
     descriptors, number = serve(control)
     become(control, number, token_at, descriptors)
+    return engine
 
 
 def import_prefect() -> str:
@@ -86,8 +95,12 @@ def import_prefect() -> str:
         for name in USED_BY_RUNS:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+        if hasattr(sys.modules[ENGINE], "enter_flow_run_engine_from_subprocess"):  # 2.x loads them
+            sys.modules["prefect"].plugins.load_prefect_collections()
     except Exception as error:  # noqa: BLE001 - whatever it is, a cold start will show it
         return f"{ENGINE} can't be imported: {error}"
+    refresh_settings()  # what this finds about types is remembered: a tenth of a second for each run
+    defer_certificates()
     if threading.active_count() > 1 or len(list(Path("/proc/self/task").iterdir())) > 1:
         return "threads are alive after Prefect and its plugins were imported"
     return ""
@@ -173,15 +186,81 @@ def become(
 
 def forget_what_is_shared() -> None:
     """Make anew what the helper holds and each process must have for itself."""
+    refresh_settings()
+    if "multiprocessing.process" in sys.modules:
+        sys.modules["multiprocessing.process"].current_process().authkey = os.urandom(32)
+    if "numpy.random" in sys.modules:  # `random` does so by itself
+        sys.modules["numpy.random"].seed()
+
+
+def refresh_settings() -> None:
+    """Have Prefect read its settings from this process's environment."""
     context: Any = importlib.import_module("prefect.context")
     if hasattr(context, "refresh_global_settings_context"):  # 3.x
         context.refresh_global_settings_context()
     else:
         context.GLOBAL_SETTINGS_CONTEXT = context.root_settings_context()
-    if "multiprocessing.process" in sys.modules:
-        sys.modules["multiprocessing.process"].current_process().authkey = os.urandom(32)
-    if "numpy.random" in sys.modules:  # `random` does so by itself
-        sys.modules["numpy.random"].seed()
+
+
+class LateContext(ssl.SSLContext):
+    """A TLS context that reads its authorities' certificates when a connection needs them.
+
+    To read them takes a fortieth of a second, and Prefect's client, of which a run makes five or six,
+    has them read at once also where its server is asked by plain HTTP.
+    """
+
+    _late: "dict[str, Any] | None" = None
+
+    def load_verify_locations(
+        self, cafile: Any = None, capath: Any = None, cadata: Any = None
+    ) -> None:
+        """Remember a file that is there; load whatever else."""
+        self.load_now()
+        if cafile and not capath and not cadata and os.access(cafile, os.R_OK):
+            self._late = {"cafile": cafile}
+        else:
+            super().load_verify_locations(cafile, capath, cadata)
+
+    def load_now(self) -> None:
+        """Read what was remembered."""
+        late, self._late = self._late, None
+        if late:
+            super().load_verify_locations(**late)
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        """Connect, with certificates."""
+        self.load_now()
+        return super().wrap_socket(*args, **kwargs)
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        """Connect, with certificates."""
+        self.load_now()
+        return super().wrap_bio(*args, **kwargs)
+
+    def cert_store_stats(self) -> "dict[str, int]":
+        """Count the certificates."""
+        self.load_now()
+        return super().cert_store_stats()
+
+    def get_ca_certs(self, binary_form: bool = False) -> Any:  # noqa: FBT001, FBT002 - as it is there
+        """List the certificates."""
+        self.load_now()
+        return super().get_ca_certs(binary_form)
+
+
+def defer_certificates() -> None:
+    """Give Prefect's own client, and nobody else, contexts that read certificates late."""
+    client = sys.modules.get("prefect.client.orchestration")
+    if getattr(client, "ssl", None) is not ssl:
+        return
+    late = types.ModuleType("ssl")
+    vars(late).update(vars(ssl))
+    create = ssl.create_default_context
+    # The library's own function, whatever this Python's does, that finds our class in place of its.
+    made = types.FunctionType(create.__code__, {**vars(ssl), "SSLContext": LateContext})
+    made.__defaults__, made.__kwdefaults__ = create.__defaults__, create.__kwdefaults__
+    late.create_default_context = made  # type: ignore[attr-defined]
+    client.ssl = late  # type: ignore[union-attr]
 
 
 def place_of_token() -> "int | None":
@@ -225,8 +304,15 @@ def own_modules() -> "list[str]":
     """List the files of imported modules that no package manager looks after."""
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     managed = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in names)
-    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    files = [file_of(module) for module in list(sys.modules.values())]
     return [file for file in files if file and not file.startswith(managed)]
+
+
+def file_of(module: object) -> Any:
+    """Return where a module comes from, and leave one asleep that waits for its first use."""
+    if issubclass(type(module), types.ModuleType):  # some that aren't say that they are
+        return object.__getattribute__(module, "__dict__").get("__file__")
+    return getattr(module, "__file__", None)
 
 
 def tell(control: socket.socket, **message: object) -> None:
@@ -237,10 +323,16 @@ def tell(control: socket.socket, **message: object) -> None:
         os._exit(0)
 
 
-def run_engine() -> None:
+def engine_code() -> "types.CodeType":
+    """Return what `python -m prefect.engine` executes."""
+    spec: Any = importlib.util.find_spec(ENGINE)
+    code: types.CodeType = spec.loader.get_code(ENGINE)
+    return code
+
+
+def run_engine(code: "types.CodeType") -> None:
     """Execute the engine as `python -m prefect.engine` does, in a `__main__` of its own."""
     spec = importlib.util.find_spec(ENGINE)
-    code = spec.loader.get_code(ENGINE)  # type: ignore[union-attr]
     module = types.ModuleType("__main__")
     module.__dict__.update(
         __builtins__=__builtins__,
@@ -256,5 +348,4 @@ def run_engine() -> None:
 
 
 if __name__ == "__main__":
-    main()
-    run_engine()
+    run_engine(main())

@@ -74,6 +74,7 @@ class ProcessLauncher:
     def __init__(self, surroundings: Surroundings) -> None:
         self._around = surroundings
         self._records = Records(surroundings.host_dir / "processes")
+        self._folders = surroundings.state_dir / "work"
         self._logs = ProcessLogs(surroundings.state_dir / "runs", surroundings.output)
         self._warm = (
             WarmStarts(surroundings.python, surroundings.clock) if surroundings.warm else None
@@ -227,6 +228,7 @@ class ProcessLauncher:
         """Pass streamed output on. The ends of processes come from the kernel by themselves."""
         clock = self._around.clock
         swept = None
+        self._prepare()
         try:
             while True:
                 if swept is None or clock.monotonic() - swept > _SWEEP_EVERY:
@@ -254,6 +256,15 @@ class ProcessLauncher:
             problems.append(f"working_dir {settings.working_dir} is no folder on this machine")
         return tuple(problems)
 
+    def _prepare(self) -> None:
+        """Have a helper ready where flow runs were launched before: the first starts at once then.
+
+        Only for runs without variables of their own; nobody knows those of others yet.
+        """
+        if self._warm is None or self._around.ahead is None or not self._folders.is_dir():
+            return
+        self._warm.prepare(_without_removed({**self._around.inherited(), **self._around.ahead}))
+
     def _living(self, token: str, pid: int, born: str) -> list[int]:
         child = self._children.get(token)
         if child is not None:
@@ -269,12 +280,11 @@ class ProcessLauncher:
     def _environment(self, spec: LaunchSpec) -> dict[str, str]:
         merged: dict[str, str | None] = {**self._around.inherited(), **spec.env}
         merged[TOKEN_VARIABLE] = spec.token
-        return {name: value for name, value in merged.items() if value is not None}
+        return _without_removed(merged)
 
     def _new_folder(self, run_id: str) -> Path:
-        parent = self._around.state_dir / "work"
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f"{run_id}-", dir=parent))
+        self._folders.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{run_id}-", dir=self._folders))
 
     async def _make(
         self, spec: LaunchSpec, where: str, log: BinaryIO, locks: tuple[int, ...]
@@ -306,6 +316,11 @@ class ProcessLauncher:
             if birth(record.pid) != record.birth:
                 _remove(record.folder)
                 self._records.remove(record.token)
+
+
+def _without_removed(env: Mapping[str, str | None]) -> dict[str, str]:
+    """Leave out the variables that a block takes away."""
+    return {name: value for name, value in env.items() if value is not None}
 
 
 def _spawn(

@@ -101,6 +101,12 @@ class WarmStarts:
             self._retire(_key(shared))
             return None
 
+    def prepare(self, env: Mapping[str, str]) -> None:
+        """Start the helper of an environment before a run needs it."""
+        helper = None if _depends_on_folder(env) else self._helper(env)
+        if helper is not None:
+            helper.used = self._clock.monotonic()
+
     def tidy(self) -> None:
         """End helpers that nobody needs any more."""
         now = self._clock.monotonic()

@@ -44,6 +44,7 @@ def refresh_global_settings_context():
     global settings
     settings = os.environ.get("PREFECT_SETTING")
 """
+ENTER = "def enter_flow_run_engine_from_subprocess(): pass"
 PACKAGE = "import os\nimported_by = os.getpid()\nruns = []\n"
 
 
@@ -59,7 +60,7 @@ class Bench:
         self.launcher = self.again()
         self.runs = 0
 
-    def again(self):
+    def again(self, ahead=None):
         """Return a launcher as the next agent has it."""
         return ProcessLauncher(
             Surroundings(
@@ -69,6 +70,7 @@ class Bench:
                 python=sys.executable,
                 clock=SystemClock(),
                 warm=True,
+                ahead=ahead,
             )
         )
 
@@ -307,3 +309,62 @@ async def test_no_process_is_left_behind(bench):
     assert processes.birth(helper._process.pid) is None
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+async def test_a_helper_is_ready_ahead_where_flow_runs_were_launched_before(bench):
+    def ready(launcher):
+        return list(launcher._warm._helpers.values())
+
+    async def watched(launcher):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(launcher.watch)
+            await anyio.sleep(0.1)
+            helpers = ready(launcher)
+            tasks.cancel_scope.cancel()
+        return [helper._process.args[0] for helper in helpers]
+
+    assert await watched(bench.again(ahead={"A": "1"})) == [], "nothing was launched here before"
+    await bench.run()
+    assert await watched(bench.again()) == [], "the agent may have nothing to launch at all"
+    assert await watched(bench.again(ahead={"A": "1"})) == [sys.executable]
+    await bench.launcher.close()
+    bench.launcher = bench.again(ahead={"A": "1"})
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.launcher.watch)
+        await until(lambda: ready(bench.launcher))
+        [helper] = ready(bench.launcher)
+        _, met = await bench.run(env={"A": "1"})
+        tasks.cancel_scope.cancel()
+    assert met["imported_by"] == helper._process.pid
+
+
+async def test_what_waits_for_its_first_use_is_not_woken_by_the_helper(tmp_path):
+    """Prefect 2.20 has its optional parts wait so; all of them would be imported for each helper."""
+    lazy = PACKAGE + (
+        "import importlib.util as u, sys\n"
+        "spec = u.find_spec('prefect.asleep')\n"
+        "spec.loader = u.LazyLoader(spec.loader)\n"
+        "asleep = sys.modules['prefect.asleep'] = u.module_from_spec(spec)\n"
+        "spec.loader.exec_module(asleep)\n"
+        "sys.modules['no.module'] = type('Odd', (), {'__slots__': (), '__class__': type(u)})()\n"
+    )
+    bench = Bench(tmp_path, __init__=lazy, asleep="import prefect\nprefect.runs.append('woken')")
+    _, met = await bench.run()
+    assert (met["runs"], met["imported_by"] != met["pid"]) == (["run-1"], True)
+    await bench.launcher.close()
+
+
+async def test_collections_that_every_run_loads_are_loaded_by_the_helper(tmp_path):
+    """2.20.26's engine imports them all, some for seconds; 3.8.8's doesn't (read)."""
+    plugins = (
+        "import prefect, os\ndef load_prefect_collections(): prefect.runs.append(os.getpid())\n"
+    )
+    met = {}
+    for engine, name in ((ENGINE, "three"), (f"{ENGINE}\n{ENTER}", "two")):
+        (tmp_path / name).mkdir()
+        package = f"{PACKAGE}from prefect import plugins\n"
+        bench = Bench(tmp_path / name, __init__=package, plugins=plugins, engine=engine)
+        _, met[name] = await bench.run()
+        await bench.launcher.close()
+    assert met["three"]["runs"] == ["run-1"]
+    assert met["two"]["runs"] == [met["two"]["imported_by"], "run-1"]
