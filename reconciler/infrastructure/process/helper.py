@@ -17,16 +17,19 @@ The job is a JSON object in a file: `env`, `cwd`, `token`.
 """
 
 import array
+import atexit
 import contextlib
 import gc
 import importlib
 import importlib.util
+import io
 import json
 import os
 import select
 import signal
 import socket
 import ssl
+import stat
 import sys
 import sysconfig
 import threading
@@ -72,6 +75,8 @@ def main() -> "types.CodeType":
     """Serve until the agent is gone; return the engine in a child that is to run it."""
     if sys.path and Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
         del sys.path[0]  # nobody's flow shall find our modules
+    atexit.register(leave_shared)  # the first one registered is called last
+    already = set(sys.modules)
     folders = stamps([*sys.path, str(Path(sys.prefix, "pyvenv.cfg"))])
     control = socket.socket(fileno=int(sys.argv[1]))
     refused = import_prefect()
@@ -80,6 +85,7 @@ def main() -> "types.CodeType":
         sys.exit()
     engine = engine_code()
     token_at = place_of_token()
+    share({name: each for name, each in sys.modules.items() if name not in already})
     gc.collect()
     gc.freeze()  # a collection in a child then touches, and copies, no page that all share
     tell(control, ready=folders + stamps(own_modules()))
@@ -191,6 +197,35 @@ def forget_what_is_shared() -> None:
         sys.modules["multiprocessing.process"].current_process().authkey = os.urandom(32)
     if "numpy.random" in sys.modules:  # `random` does so by itself
         sys.modules["numpy.random"].seed()
+
+
+SHARED: "dict[str, Any]" = {}
+"""Modules that the helper imported, and itself: a circle that nothing takes apart, being frozen."""
+
+
+def share(modules: "dict[str, types.ModuleType]") -> None:
+    """Remember what all runs share, and keep it alive whatever Python does at a run's end."""
+    SHARED.update(modules)
+    SHARED["SHARED"] = SHARED
+
+
+def leave_shared() -> None:
+    """At a run's end, keep Python from taking apart what the helper imported.
+
+    To take it apart is to write to each of its pages, and so to copy them: 50 ms of a core for
+    nothing. A run's own modules go their usual way. Of what only shared modules hold, files would
+    be written out by that way, so it is done here; one that may block, a pipe, is left alone.
+    """
+    if not SHARED:
+        return
+    for each in gc.get_objects():  # what is frozen isn't among them
+        if issubclass(type(each), (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)):
+            with contextlib.suppress(Exception):
+                if stat.S_ISREG(os.fstat(each.fileno()).st_mode):
+                    each.flush()
+    for name, module in SHARED.items():
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
 
 
 def refresh_settings() -> None:

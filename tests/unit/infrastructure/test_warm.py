@@ -368,3 +368,35 @@ async def test_collections_that_every_run_loads_are_loaded_by_the_helper(tmp_pat
         await bench.launcher.close()
     assert met["three"]["runs"] == ["run-1"]
     assert met["two"]["runs"] == [met["two"]["imported_by"], "run-1"]
+
+
+ENDS = """
+import atexit, os, pathlib, prefect, sys, threading
+class Own:
+    def __del__(self, note=os.write, to=os.open("deleted", os.O_CREAT | os.O_WRONLY)):
+        note(to, b"own")
+own = Own()
+prefect.held = open("held", "w")
+prefect.held.write("by a module of all")
+mine = open("mine", "w")
+mine.write("by the run's own")
+atexit.register(lambda: pathlib.Path("late").write_text(str("prefect.context" in sys.modules)))
+"""
+STUCK = """
+read, write = os.pipe()
+prefect.full = os.fdopen(write, "wb")
+threading.Thread(target=lambda: prefect.full.write(b"-" * 10**6), daemon=True).start()
+__import__("time").sleep(0.3)
+"""
+
+
+@pytest.mark.parametrize("stuck", ["", STUCK])
+async def test_a_run_ends_as_a_process_of_its_own_does(bench, tmp_path, stuck):
+    """The helper's modules are not taken apart then; what the run made is, and files are whole."""
+    ended, _ = await bench.run(ENDS + stuck, working_dir=str(tmp_path))
+    assert ended.exit_code == 0
+    # The stuck thread's frame keeps the run's names, in a start of its own as here.
+    assert (tmp_path / "deleted").read_text() == ("" if stuck else "own")
+    assert (tmp_path / "held").read_text() == "by a module of all"
+    assert (tmp_path / "mine").read_text() == "by the run's own"
+    assert (tmp_path / "late").read_text() == "True"
