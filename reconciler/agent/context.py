@@ -10,9 +10,11 @@ from reconciler.agent.observer import AgentEvent, Happening, Observer
 from reconciler.agent.options import AgentOptions
 from reconciler.agent.presence import Presence
 from reconciler.api.client import Api
-from reconciler.api.runs import FlowRun
+from reconciler.api.runs import FlowRun, read_flow_name
 from reconciler.infrastructure import Launcher
 from reconciler.runtime.clock import Clock
+
+_MOST_NAMES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Context:
         code: serves flow code.
         clock: to wait with.
         observe: is told what happens.
+        flow_names: by id, as far as known.
     """
 
     api: Api
@@ -36,6 +39,19 @@ class Context:
     code: Checkouts
     clock: Clock
     observe: Observer
+    flow_names: dict[str, str] = field(default_factory=dict)
+
+    async def flow_name(self, flow_id: str) -> str:
+        """Return a flow's name, which nobody can change (`PATCH /flows`: 2.20.26, 3.8.8 read).
+
+        Raises:
+            NotFound: it does not exist.
+        """
+        if flow_id not in self.flow_names:
+            if len(self.flow_names) >= _MOST_NAMES:
+                self.flow_names.clear()
+            self.flow_names[flow_id] = await read_flow_name(self.api, flow_id)
+        return self.flow_names[flow_id]
 
     def tell(
         self,

@@ -30,7 +30,7 @@ async def build(
     """
     try:
         deployment = await _deployment(context, run)
-        flow_name = await runs.read_flow_name(context.api, run.flow_id)
+        flow_name = await context.flow_name(run.flow_id)
         slug, data = await _block(context, deployment)
     except NotFound as error:
         raise NotLaunchable(f"something that the run needs was deleted: {error}") from None

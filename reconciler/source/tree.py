@@ -32,11 +32,13 @@ def digest(files: Iterable[File]) -> str:
 
     It depends on contents alone: a squash merge of the same files has the same digest.
     """
-    total = hashlib.sha256()
-    for file in sorted(files, key=by_path):
-        mark = "x" if file.executable else "-"
-        total.update(f"{file.blob} {mark} {file.path}\0".encode())
-    return f"sha256:{total.hexdigest()}"
+    text = "".join(
+        [
+            f"{file.blob} {'x' if file.executable else '-'} {file.path}\0"
+            for file in sorted(files, key=by_path)
+        ]
+    )
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 _BAD_PART = re.compile(rb"(?:^|/)(?:\.{0,2}|\.git)(?:/|\Z)", re.IGNORECASE)

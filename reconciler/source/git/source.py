@@ -14,7 +14,7 @@ from reconciler.source.git.blame import Written, blame
 from reconciler.source.git.command import GitFailed
 from reconciler.source.git.failures import reason
 from reconciler.source.git.mirror import Mirror, check_ref
-from reconciler.source.git.objects import Objects, list_tree
+from reconciler.source.git.objects import Objects, Trees
 from reconciler.source.git.signatures import Signers
 from reconciler.source.tree import digest
 
@@ -53,6 +53,7 @@ class GitSource:
         self._path = _folder(path)
         self._mirror = Mirror(mirror_dir, self._address, auth)
         self._objects = Objects(self._mirror.local)
+        self._trees = Trees(self._mirror.local)
         self._signers = signers
         self._last: Snapshot | None = None
 
@@ -105,7 +106,7 @@ class GitSource:
         if self._signers is not None:
             self._signers.check(git, commit)
         try:
-            listing = list_tree(git, f"{commit}:{self._path}")
+            listing = self._trees.list(f"{commit}:{self._path}")
         except GitFailed:
             raise SourceError(
                 f"{self._address.shown} has no folder {self._path!r} at {commit[:12]}"

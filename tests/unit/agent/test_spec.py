@@ -159,3 +159,18 @@ def test_a_flow_run_gets_all_it_needs_to_reach_our_api_and_nothing_more():
     assert connection_environment(ConnectionSettings.to("http://p/api")) == {
         "PREFECT_API_URL": "http://p/api"
     }
+
+
+@pytest.mark.anyio
+async def test_a_flows_name_is_asked_once(tmp_path):
+    clock = SteppedClock()
+    server = PrefectRuns(clock).pool()
+    api = RunsApi(server)
+    deployment = server.deployment()
+    keys = [server.schedule(deployment) for _ in range(2)]
+    options = AgentOptions("a", tmp_path, environment={})
+    launcher = FakeLauncher(Host(server, clock))
+    context = Context(api, options, {"process": launcher}, None, Checkouts(NoCode()), clock, silent)
+    specs = [(await build(context, await read_run(api, key), TOKEN, None))[0] for key in keys]
+    assert [spec.labels["prefect.io/flow-name"] for spec in specs] == ["etl", "etl"]
+    assert sum(path.startswith("/flows/") for _, path in api.requests) == 1

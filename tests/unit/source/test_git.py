@@ -1,6 +1,7 @@
 """A git repository read from its objects."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -365,6 +366,44 @@ async def test_refused_connection_passes_by_itself(tmp_path):
 async def test_mirror_dir_is_hidden_from_git(source_of, tmp_path):
     await source_of().fetch()
     assert (tmp_path / "mirrors" / ".gitignore").read_text() == "*\n"
+
+
+async def test_the_next_tree_costs_what_differs(source_of, work, remote, tmp_path):
+    for number in range(150):
+        work.put(f"many/{number}.yaml", f"n: {number}\n")
+    work.commit()
+    work.publish(remote)
+    source = source_of()
+    before = {file.path: file for file in (await source.fetch()).files}
+    work.put("many/7.yaml", "n: seven\n").put("new.yaml", "n: 1\n")
+    (work.path / "many" / "8.yaml").unlink()
+    work.commit()
+    work.publish(remote)
+    now = await source.fetch()
+    assert now.files == (await source_of().fetch()).files
+    same = [file for file in now.files if before.get(file.path) is file]
+    assert len(same) == 150, "they were taken from the tree before"
+    for number in range(150):  # too many to name each
+        work.put(f"many/{number}.yaml", f"n: {number}00\n")
+    work.commit()
+    work.publish(remote)
+    assert (await source.fetch()).files == (await source_of().fetch()).files
+    assert (await source.fetch()).read("many/8.yaml") == b"n: 800\n"
+
+
+async def test_a_tree_is_listed_whole_where_the_one_before_is_gone(
+    source_of, work, remote, tmp_path
+):
+    source = source_of()
+    await source.fetch()
+    [mirror] = (path for path in (tmp_path / "mirrors").iterdir() if path.is_dir())
+    shutil.rmtree(mirror)
+    work.git("checkout", "-q", "--orphan", "another")
+    work.put("b.yaml", "b\n").commit()
+    work.git("branch", "-M", "main")
+    shutil.rmtree(remote)
+    work.publish(remote)
+    assert paths(await source.fetch()) == ["a.yaml", "b.yaml", "flows/etl.py"]
 
 
 async def test_snapshot_is_not_read_again_while_the_ref_stays(source_of):
