@@ -90,7 +90,7 @@ class Trees:
             if len(changed) > _FEW or not all(map(_plain, changed)):
                 return None
             paths = [path.decode() for path in changed]
-            # A path may be that of a folder by now, and then stands for all that is in it.
+            # A path that is a folder by now stands for what is in it, all of which is new.
             options = ["-r", "-z", "--full-tree", "-l", tree, "--", *paths]
             lines = self._git.run("--literal-pathspecs", "ls-tree", *options).split(b"\0")
         except GitFailed:
@@ -99,7 +99,7 @@ class Trees:
         files = [file for file in listed.files if file.path not in without]
         passed_over = [one for one in listed.passed_over if one[0] not in without]
         for line in lines:
-            if line and line.partition(b"\t")[2] in changed:
+            if line:
                 _sort_in(line, files, passed_over)
         return Listing(tuple(sorted(files, key=by_path)), tuple(sorted(passed_over)))
 

@@ -375,7 +375,7 @@ async def test_the_next_tree_costs_what_differs(source_of, work, remote, tmp_pat
     work.publish(remote)
     source = source_of()
     before = {file.path: file for file in (await source.fetch()).files}
-    work.put("many/7.yaml", "n: seven\n").put("new.yaml", "n: 1\n")
+    work.put("many/7.yaml", "n: seven\n").put(":(top)a.yaml", "n: 1\n")
     (work.path / "many" / "8.yaml").unlink()
     work.commit()
     work.publish(remote)
