@@ -2,7 +2,8 @@
 
     python -m benchmarks.soak [--version 2|3] [--runs N]
 
-Writes `build/soak-VERSION.csv` as it goes, and at the end `docs/soak.md` with a picture of it.
+Writes `benchmarks/results/soak-VERSION.csv` as it goes, and at the end `docs/soak.md` with a picture
+of all that is there.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from tests.testbed.environments import environment
 from tests.testbed.git_http import GitHttpServer
 from tests.testbed.prefect import VERSIONS, PrefectServer
 
+KEPT = Path(__file__).with_name("results")
 RUNS = 2_000
 _AT_ONCE = 4
 _DRIFT_EVERY = 4
@@ -190,10 +192,10 @@ def main() -> None:
     parser.add_argument("--version", type=int, action="append", choices=[2, 3])
     parser.add_argument("--runs", type=int, default=RUNS)
     options = parser.parse_args()
-    Path("build").mkdir(exist_ok=True)
-    for version in options.version or [3, 2]:
-        soak(version, options.runs, Path(f"build/soak-{version}.csv"))
-    files = {v: Path(f"build/soak-{v}.csv") for v in (3, 2) if Path(f"build/soak-{v}.csv").exists()}
+    kept = {version: KEPT / f"soak-{version}.csv" for version in (3, 2)}
+    for version in options.version or kept:
+        soak(version, options.runs, kept[version])
+    files = {version: file for version, file in kept.items() if file.exists()}
     Path("docs/soak.md").write_text(page(files), encoding="utf-8")
     command = [environment("plot"), "-m", "benchmarks.plot", *map(str, files.values())]
     subprocess.run(command, check=True)
