@@ -14,7 +14,6 @@ from pydantic import TypeAdapter
 from rich.markup import escape
 
 from reconciler.app import App
-from reconciler.app.preflight import preflight
 from reconciler.cli import console
 from reconciler.cli.exits import DIFFERENT, DONE, FAILED
 from reconciler.cli.options import PlanFormat
@@ -107,6 +106,8 @@ def begin(verbose: int) -> App:
 
 async def plan(where: Location, wishes: Wishes, verbose: int) -> Plan:
     """Make a plan."""
+    from reconciler.app.preflight import preflight
+
     app = begin(verbose)
     desired = await _desired(app, where, wishes)
     async with app.desk() as desk:
@@ -188,6 +189,8 @@ async def validate(where: Location, wishes: Wishes, online: bool, verbose: int) 
         desired = await _desired(app, where, wishes, offline=not online)
         server, found = None, desired.warnings
         if online:
+            from reconciler.app.preflight import preflight
+
             async with app.desk() as desk:
                 server = str(desk.api.facts)
                 await pipeline.make_plan(desk, desired, wishes)

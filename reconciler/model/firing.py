@@ -3,8 +3,7 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from croniter import croniter
-
+from reconciler.model.crons import following
 from reconciler.model.schedules import Schedule
 
 _CLOCK_CHANGE = timedelta(hours=1)
@@ -29,8 +28,7 @@ def may_fire(schedule: Schedule, now: datetime, within: timedelta) -> bool:
     try:
         wall = now.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
         day_or = bool(schedule.get("day_or", True))
-        first = croniter(cron, wall - _CLOCK_CHANGE, day_or=day_or).get_next(datetime)
+        first = following(cron, wall - _CLOCK_CHANGE, day_or=day_or)
     except (ValueError, KeyError):  # no cron that croniter knows; no zone of this machine
         return True
-    found: bool = first <= wall + within + _CLOCK_CHANGE
-    return found
+    return first <= wall + within + _CLOCK_CHANGE

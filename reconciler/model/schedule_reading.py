@@ -3,15 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from functools import cache, lru_cache
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
-from croniter import CroniterBadDateError, croniter
 from dateutil.rrule import rrulestr
 from pydantic import TypeAdapter, ValidationError
 
+from reconciler.model.crons import fires, is_cron
 from reconciler.model.findings import Findings, Path
 from reconciler.model.near import did_you_mean
 from reconciler.model.schedules import TIMING_KEYS, TIMINGS, Schedule, normal, ordered, to_utc
@@ -25,7 +25,6 @@ _FOREIGN = {"cron": ("anchor_date",), "interval": ("day_or",), "rrule": ("anchor
 _ENVELOPE_KEYS = ("active", "slug", "parameters")
 # Accepted by the API, then dropped when it comes with a deployment (Prefect 2.20.26, 3.8.8: tried).
 _DROPPED_KEYS = ("max_scheduled_runs", "max_active_runs", "catchup", "replaces")
-_SOME_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 _LONGEST_RRULE = 6500  # Prefect's own limit
 # Beyond the year 9999 the servers' scheduler fails, for all deployments (Prefect 3.8.8: tried).
 _LONGEST_INTERVAL = timedelta(days=365_000).total_seconds()
@@ -126,7 +125,7 @@ def _check_keys(
 
 
 def _cron(value: object, path: Path, findings: Findings) -> object:
-    if not isinstance(value, str) or not _is_cron(value):
+    if not isinstance(value, str) or not is_cron(value):
         findings.error(path, "not a cron expression", 'for example "0 3 * * *" or "@daily"')
     elif any(part.casefold() in ("r", "h") for part in value.split()):
         findings.error(path, "Prefect knows no random (R) or hashed (H) cron fields")
@@ -136,23 +135,8 @@ def _cron(value: object, path: Path, findings: Findings) -> object:
 def _check_fires(schedule: Schedule, path: Path, findings: Findings) -> None:
     """Refuse a cron moment that never comes: servers answer it with 500 (2.20.26, 3.8.8: tried)."""
     cron, day_or = schedule.get("cron"), schedule.get("day_or", True)
-    if isinstance(cron, str) and _is_cron(cron) and not _fires(cron, bool(day_or)):
+    if isinstance(cron, str) and is_cron(cron) and not fires(cron, bool(day_or)):
         findings.error(path, "this moment never comes", "look at the day and the month")
-
-
-# Thousands of deployments share a few schedules, and each is worth half a millisecond.
-@lru_cache(4096)
-def _is_cron(text: str) -> bool:
-    return croniter.is_valid(text)
-
-
-@lru_cache(4096)
-def _fires(cron: str, day_or: bool) -> bool:  # noqa: FBT001 - Prefect's name for it
-    try:
-        croniter(cron, _SOME_DAY, day_or=day_or).get_next(datetime)
-    except CroniterBadDateError:
-        return False
-    return True
 
 
 def _interval(value: object, path: Path, findings: Findings) -> object:
