@@ -3,13 +3,17 @@
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from typing import Any
+
+from anyio.abc import TaskGroup
 
 from reconciler.api.answers import result
 from reconciler.api.calls import Call, encode
 from reconciler.api.transport import RequestCounts, Sender
 from reconciler.errors import NotFound, NotPrefect
 from reconciler.model.server import ServerFacts
+from reconciler.runtime.ahead import Asked
 
 __all__ = ["Api", "Repeat", "RequestCounts"]
 
@@ -44,10 +48,12 @@ class Api:
         type_ids: ids of block types and their schemas by slug, for whoever looked them up.
     """
 
-    def __init__(self, sender: Sender, facts: ServerFacts) -> None:
+    def __init__(self, sender: Sender, facts: ServerFacts, group: TaskGroup | None = None) -> None:
+        """Take what sends; and what owns requests made ahead, without which there are none."""
         self.facts = facts
         self.type_ids: dict[str, tuple[str, str]] = {}
         self._sender = sender
+        self._group = group
 
     @property
     def counts(self) -> RequestCounts:
@@ -119,6 +125,8 @@ class Api:
     ) -> AsyncIterator[list[dict[str, Any]]]:
         """Yield the pages of a filter endpoint, to the last one.
 
+        While the caller looks at one, the server works on the next.
+
         Give a `sort` where the endpoint knows one: without it pages may overlap.
 
         Args:
@@ -129,17 +137,26 @@ class Api:
         Raises:
             Transient: a page could not be read: the listing is not complete.
         """
-        offset = 0
+        offset, ahead = 0, None
         while True:
-            wanted = {**(body or {}), "limit": size, "offset": offset}
-            page = await self.post(path, wanted, repeat=Repeat.SAFE)
-            if not isinstance(page, list):
-                raise NotPrefect(f"POST {path}: the answer is no list")
+            page = await (self._page(path, body, size, offset) if ahead is None else ahead.answer())
+            offset, ahead = offset + size, None
+            if len(page) == size and self._group is not None:
+                ahead = Asked(self._group, partial(self._page, path, body, size, offset))
+                await ahead.sent()
             if page:
                 yield page
             if len(page) < size:
                 return
-            offset += size
+
+    async def _page(
+        self, path: str, body: Mapping[str, Any] | None, size: int, offset: int
+    ) -> list[dict[str, Any]]:
+        wanted = {**(body or {}), "limit": size, "offset": offset}
+        page = await self.post(path, wanted, repeat=Repeat.SAFE)
+        if not isinstance(page, list):
+            raise NotPrefect(f"POST {path}: the answer is no list")
+        return page
 
     def now(self) -> datetime:
         """The server's clock (its `Date` header plus the time since), in UTC.

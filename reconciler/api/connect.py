@@ -22,6 +22,7 @@ from reconciler.errors import (
     UsageError,
 )
 from reconciler.model.server import ServerFacts, Version
+from reconciler.runtime.ahead import owned
 from reconciler.runtime.clock import Clock
 from reconciler.settings import ConnectionSettings
 
@@ -69,7 +70,9 @@ async def connect(
     async with _http(settings, settings.api_url, transport) as http:
         patience = Patience(settings.timeout_seconds, settings.deadline_seconds)
         sender = Sender(http, clock, patience, csrf=settings.csrf, observer=observer)
-        yield Api(sender, await _facts(sender, settings.api_url))
+        facts = await _facts(sender, settings.api_url)
+        async with owned() as group:
+            yield Api(sender, facts, group)
 
 
 def _http(

@@ -159,14 +159,13 @@ async def test_of_many_new_deployments_one_that_somebody_made_meanwhile_is_left_
             report = await pipeline.carry_out(repo.desk(), planned, Wishes())
             looks = [call for call in repo.api.calls if call.startswith("GET /deployments/name/")]
             failed = [o for o in report.outcomes if o.result is not Result.DONE]
-            assert [str(o.change.key) for o in failed] == ["deployment/etl/d7"]
+            assert [str(o.change.key) for o in failed] == ["deployment/etl/d7"], failed
             assert "somebody else" in failed[0].error
             there = seed.request(client, "GET", f"/deployments/{theirs['id']}")
         assert there["tags"] == ["theirs"]
-        assert sorted(looks) == [
-            "GET /deployments/name/etl/d7",
-            "GET /deployments/name/other/twin",
-        ]
+        needed = {"GET /deployments/name/etl/d7", "GET /deployments/name/other/twin"}
+        assert needed <= set(looks)
+        assert len(looks) < 8, "a busy server that answers 503 makes us look, too, but not for each"
 
 
 async def test_a_removed_file_takes_its_objects_along_and_nothing_else(server, tmp_path):

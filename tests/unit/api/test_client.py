@@ -1,6 +1,7 @@
 """The client against a scripted server: what is repeated, what is not, what becomes of failures."""
 
 import random
+from contextlib import asynccontextmanager
 
 import anyio
 import httpx
@@ -11,6 +12,7 @@ from reconciler.api.client import Api, Repeat
 from reconciler.api.transport import Patience, Sender
 from reconciler.model.server import ServerFacts, Version
 from reconciler.model.values import Secret
+from reconciler.runtime.ahead import owned
 from tests.fakes.clock import VirtualClock
 from tests.fakes.http import ScriptedServer, answer
 
@@ -39,6 +41,12 @@ class Bench:
         )
         self.sender._heard = heard
         self.api = Api(self.sender, ServerFacts(Version(3, 8, 8), URL))
+
+    @asynccontextmanager
+    async def reading_ahead(self):
+        """Give an `Api` as `connect` makes it."""
+        async with owned() as group:
+            yield Api(self.sender, self.api.facts, group)
 
 
 async def test_the_verbs_reach_their_paths_below_the_root():
@@ -350,6 +358,33 @@ async def test_pages_are_read_to_the_last_one():
     ]
     assert got == things
     assert bench.server.body() == {"sort": "NAME_ASC", "limit": 200, "offset": 400}
+
+
+async def test_while_a_page_is_looked_at_the_server_works_on_the_next():
+    bench = Bench(
+        otherwise=lambda _: answer(200, [GOOD] * (2 if bench.server.body()["offset"] < 4 else 1))
+    )
+    async with bench.reading_ahead() as api:
+        pages = api.pages("/x/filter", size=2)
+        asked = [(len(page), len(bench.server.requests)) async for page in pages]
+    assert asked == [(2, 2), (2, 3), (1, 3)]
+
+
+async def test_a_page_asked_for_ahead_fails_where_it_is_looked_at():
+    bench = Bench(answer(200, [GOOD] * 2), answer(200, {}))
+    async with bench.reading_ahead() as api:
+        pages = api.pages("/x/filter", size=2)
+        assert await anext(pages) == [GOOD] * 2
+        with pytest.raises(errors.NotPrefect):
+            await anext(pages)
+
+
+async def test_a_listing_that_nobody_reads_on_is_given_up_with_the_connection():
+    bench = Bench(answer(200, [GOOD] * 2), otherwise=lambda _: answer(503))
+    with anyio.fail_after(5):
+        async with bench.reading_ahead() as api:
+            async for _ in api.pages("/x/filter", size=2):
+                break
 
 
 async def test_a_full_last_page_needs_one_more_look():
