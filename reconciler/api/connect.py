@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import httpx
-import structlog
 
 from reconciler.api import auth
 from reconciler.api.answers import Answer, result
@@ -24,6 +23,7 @@ from reconciler.errors import (
 from reconciler.model.server import ServerFacts, Version
 from reconciler.runtime.ahead import owned
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.log import Log
 from reconciler.settings import ConnectionSettings
 
 OLDEST = Version(2, 20)
@@ -33,7 +33,7 @@ _CLOUD = re.compile(r"/accounts/[0-9a-f-]{36}/workspaces/[0-9a-f-]{36}$", re.IGN
 _IDLE_SECONDS = 3.0
 """Uvicorn closes idle connections after 5 s; a request sent at that moment would be lost."""
 
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 
 @asynccontextmanager

@@ -6,7 +6,6 @@ from uuid import uuid4
 
 import anyio
 import httpx
-import structlog
 
 from reconciler.api import retry
 from reconciler.api.answers import Answer, explanation, result
@@ -18,8 +17,9 @@ from reconciler.api.server_clock import ServerClock
 from reconciler.errors import AnswerLost, NotPrefect, Overloaded
 from reconciler.runtime.backoff import Backoff
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.log import Log
 
-_log = structlog.get_logger(__name__)
+_log = Log(__name__)
 
 Observer = Callable[[str, str, float], None]
 """Told of each attempt: method, outcome (the status, or `lost`, or `no connection`), seconds."""

@@ -3,15 +3,14 @@
 from collections import Counter
 from collections.abc import Callable
 
-import structlog
-
 from reconciler.controller.follow import Reconciled
 from reconciler.errors import InvalidManifests, ReconcilerError
+from reconciler.runtime.log import Log
 
 _MOST_PROBLEMS = 20
 _AGAIN = "a part of the service failed and is tried again"
 
-log = structlog.get_logger("reconciler.service")
+log = Log("reconciler.service")
 
 
 def tell_turn(turn: Reconciled) -> None:

@@ -16,8 +16,8 @@ from reconciler.app.agent import (
     secret_prefixes,
 )
 from reconciler.app.code import FollowedCode
+from reconciler.cli.begin import begin
 from reconciler.cli.upwork import Voice, stop_on_signal
-from reconciler.cli.work import begin
 from reconciler.model.policy import Policy
 from reconciler.model.wishes import Location, Wishes
 from reconciler.source.checkouts import Checkouts

@@ -11,8 +11,8 @@ from rich.markup import escape
 
 from reconciler.app import App
 from reconciler.cli import console
+from reconciler.cli.begin import begin
 from reconciler.cli.render.words import harmless
-from reconciler.cli.work import begin
 from reconciler.controller import pipeline
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS

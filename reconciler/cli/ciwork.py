@@ -10,8 +10,8 @@ from reconciler import outgoing
 from reconciler.app import App
 from reconciler.app.statuses import token_of
 from reconciler.cli import console
+from reconciler.cli.begin import begin
 from reconciler.cli.render.markdown import LIMIT, Gist, gist, nothing
-from reconciler.cli.work import begin
 from reconciler.errors import UsageError
 from reconciler.forge import CommitStatus, Forge, Project, Verdict, forge_of
 from reconciler.settings import CiJob, ci_job

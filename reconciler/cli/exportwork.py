@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.markup import escape
 
 from reconciler.cli import console
+from reconciler.cli.begin import begin
 from reconciler.cli.render.words import counted
-from reconciler.cli.work import begin
 from reconciler.controller.export import Choice, Tree
 from reconciler.controller.export import export as export_tree
 from reconciler.errors import UsageError

@@ -13,7 +13,7 @@ from reconciler.api.runs import FlowRun
 from reconciler.app import App
 from reconciler.app.agent import AgentListeners, agent_options, make_agent
 from reconciler.cli import console
-from reconciler.cli.work import begin
+from reconciler.cli.begin import begin
 from reconciler.errors import NotFound, UserError
 
 _LOOK_SECONDS = 2.0

@@ -10,9 +10,9 @@ from rich.markup import escape
 from reconciler import outgoing
 from reconciler.app import App
 from reconciler.cli import console
+from reconciler.cli.begin import begin
 from reconciler.cli.exits import DIFFERENT, DONE, FAILED
 from reconciler.cli.render.words import harmless
-from reconciler.cli.work import begin
 from reconciler.errors import NotFound, Unreachable, UsageError
 
 Json = dict[str, Any]

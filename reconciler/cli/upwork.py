@@ -17,10 +17,10 @@ from reconciler.app import local
 from reconciler.app.agent import AgentListeners
 from reconciler.app.local import RunEnd
 from reconciler.cli import console
+from reconciler.cli.begin import begin
 from reconciler.cli.exits import DONE, FAILED
 from reconciler.cli.prompt import ask
 from reconciler.cli.render import words
-from reconciler.cli.work import begin
 from reconciler.controller.follow import Reconciled
 from reconciler.errors import InvalidManifests, Refused, UsageError
 from reconciler.model.plan import Action, Change

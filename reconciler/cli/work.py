@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from reconciler.app import App
 from reconciler.cli import console
+from reconciler.cli.begin import begin
 from reconciler.cli.exits import DIFFERENT, DONE, FAILED
 from reconciler.cli.options import PlanFormat
 from reconciler.cli.prompt import ask
@@ -87,21 +88,6 @@ class Checked:
     def valid(self) -> bool:
         """Whether nothing stops the revision."""
         return not any(p.severity is Severity.ERROR for p in self.problems)
-
-
-def begin(verbose: int) -> App:
-    """Read the settings and set up logging."""
-    from reconciler.telemetry import logs
-
-    app = App.from_environment()
-    service = app.settings.service
-    level = (
-        {0: "warning", 1: "info"}.get(verbose, "debug")
-        if service.log_level == "info"
-        else service.log_level
-    )
-    logs.configure(level, service.log_format, colours=not service.no_color)
-    return app
 
 
 async def plan(where: Location, wishes: Wishes, verbose: int) -> Plan:

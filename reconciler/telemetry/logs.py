@@ -7,20 +7,10 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import Processor
 
+from reconciler.telemetry.late import set_levels
 from reconciler.telemetry.redaction import redact_event
 
 Format = Literal["auto", "console", "json"]
-
-_TALKATIVE = (
-    "asyncio",
-    "git",
-    "httpcore",
-    "httpx",
-    "uvicorn.access",
-    "uvicorn.error",
-    "watchfiles",
-)
-"""Libraries that log each step; only their warnings are shown."""
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -33,7 +23,7 @@ def configure(
     *,
     stream: TextIO | None = None,
     colours: bool = True,
-) -> None:
+) -> logging.Handler:
     """Send all logs, those of libraries too, to one place, redacted.
 
     Args:
@@ -41,6 +31,9 @@ def configure(
         form: console, json, or auto: console exactly if the stream is a terminal.
         stream: where to; standard error by default, since standard output belongs to results.
         colours: False where the user set NO_COLOR.
+
+    Returns:
+        What all logs go through.
     """
     target = stream or sys.stderr
     terminal = target.isatty()
@@ -57,9 +50,8 @@ def configure(
     for old in [old for old in root.handlers if isinstance(old, _Handler)]:
         root.removeHandler(old)
     root.addHandler(handler)
-    root.setLevel(number)
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    set_levels(number)
+    return handler
 
 
 def _shared() -> list[Processor]:

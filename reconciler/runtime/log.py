@@ -1,0 +1,26 @@
+"""Loggers that import structlog when they first have something to say: seldom, in a command."""
+
+from collections.abc import Callable
+from typing import Any
+
+_before: list[Callable[[], object]] = []
+
+
+def before_the_first_word(prepare: Callable[[], object]) -> None:
+    """Have something done once, before any logger says its first word; in place of what was to be."""
+    _before[:] = [prepare]
+
+
+class Log:
+    """A structlog logger of a name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, method: str) -> Any:
+        """Return `debug`, `info`, `warning`, `error` of the logger itself."""
+        import structlog  # noqa: PLC0415 - as long as a tenth of a command
+
+        while _before:
+            _before.pop()()
+        return getattr(structlog.get_logger(self._name), method)
