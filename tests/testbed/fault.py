@@ -38,6 +38,9 @@ _READ_POSTS = re.compile(
     r"/(filter|filter_minimal|count|history|paginate|get_scheduled_flow_runs|lateness)/?(\?.*)?$"
 )
 
+_REFUSED = frozenset({429, 503})
+"""Answers of a busy server (SQLite), which has done nothing."""
+
 
 class When(StrEnum):
     """The side of the server's work on which something goes wrong."""
@@ -296,12 +299,17 @@ class FaultProxy:
 
     async def _answer(self, seen: Seen, head: h11.Request, wire: Wire) -> Answer:
         await self._maybe_cut(seen, head)
-        rule = self._draw(seen)
-        if rule is None:
+        armed = self._draw(seen)
+        if armed is None:
             return await self._forward(seen, head)
+        rule = armed.fire()
         seen.fault = None if rule.fault in {Fault.NONE, Fault.DELAY} else rule.fault
         late = rule.when is When.AFTER or rule.fault is Fault.TRUNCATED
         answer = await self._forward(seen, head) if late else None
+        if answer is not None and answer.status in _REFUSED:
+            armed.take_back()  # the server has done nothing: it is the next one that goes wrong
+            seen.fault = None
+            return answer
         if rule.action:
             await asyncio.to_thread(rule.action)
         return await self._spoil(rule, answer, seen, head, wire)
@@ -339,14 +347,14 @@ class FaultProxy:
             await self._forward(seen, head)
         raise _Reset
 
-    def _draw(self, seen: Seen) -> Rule | None:
+    def _draw(self, seen: Seen) -> "_Armed | None":
         """Choose by a chance that depends on the request, not on how requests interleave."""
         name = _UUID.sub("*", f"{seen.method} {seen.path}")
         self._occurrences[name] += 1
         chance = random.Random(f"{self._seed} {name} {self._occurrences[name]}")
         # every rule counts, and draws for itself: one draw would let the largest share cover the rest
         due = [armed for armed in self._rules if armed.due(seen, chance.random())]
-        return due[0].fire() if due else None
+        return due[0] if due else None
 
     async def _forward(self, seen: Seen, head: h11.Request) -> Answer:
         headers = [(name, value) for name, value in head.headers if name not in _HOP_BY_HOP]
@@ -384,6 +392,7 @@ class _Armed:
         self.rule = rule
         self._matched = 0
         self._fired = 0
+        self._again = False
 
     def due(self, seen: Seen, chance: float) -> bool:
         rule = self.rule
@@ -392,8 +401,15 @@ class _Armed:
         self._matched += 1
         if rule.limit is not None and self._fired >= rule.limit:
             return False
+        if self._again:
+            self._again = False
+            return True
         return self._matched == rule.nth if rule.nth else chance < rule.share
 
     def fire(self) -> Rule:
         self._fired += 1
         return self.rule
+
+    def take_back(self) -> None:
+        self._fired -= 1
+        self._again = True

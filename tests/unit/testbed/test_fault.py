@@ -23,7 +23,8 @@ class Echo(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         self.server.done.append(self.path)
         text = b"0" * 1000 + body
-        self.send_response(204 if self.path.endswith("/nothing") else 200)
+        refused = self.server.refusals.pop(0) if self.server.refusals else None
+        self.send_response(refused or (204 if self.path.endswith("/nothing") else 200))
         if not self.path.endswith("/nothing"):
             self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -40,7 +41,7 @@ class Echo(BaseHTTPRequestHandler):
 @pytest.fixture
 def upstream():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    server.done = []
+    server.done, server.refusals = [], []
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
@@ -215,3 +216,16 @@ def test_a_dead_server_looks_like_a_reset(client, upstream):
     upstream.server_close()
     upstream.shutdown()
     assert statuses(client, 1) == ["ReadError"]
+
+
+def test_what_goes_wrong_after_the_work_waits_until_work_is_done(upstream, proxy, client):
+    """A busy server's 503 is passed on: it has done nothing of which the client could not learn."""
+    upstream.refusals = [200, 503, 429]
+    done = []
+    proxy.add(Rule(Fault.RESET, When.AFTER, nth=2, action=lambda: done.append(len(upstream.done))))
+    assert [client.post("/x").status_code for _ in range(3)] == [200, 503, 429]
+    assert [seen.fault for seen in proxy.requests] == [None] * 3
+    with pytest.raises(httpx.TransportError):
+        client.post("/x")
+    assert done == [4]
+    assert client.post("/x").status_code == 200
