@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 from reconciler.api.answers import result
 from reconciler.api.calls import Call, encode
 from reconciler.api.transport import RequestCounts, Sender
-from reconciler.errors import NotFound, NotPrefect
+from reconciler.errors import NotFound, NotPrefect, Unreachable
 from reconciler.model.server import ServerFacts
 from reconciler.runtime.ahead import Asked
 
@@ -137,17 +137,25 @@ class Api:
         Raises:
             Transient: a page could not be read: the listing is not complete.
         """
-        offset, ahead = 0, None
-        while True:
-            page = await (self._page(path, body, size, offset) if ahead is None else ahead.answer())
-            offset, ahead = offset + size, None
-            if len(page) == size and self._group is not None:
-                ahead = Asked(self._group, partial(self._page, path, body, size, offset))
-                await ahead.sent()
-            if page:
-                yield page
-            if len(page) < size:
-                return
+        offset = 0
+        ahead: Asked[list[dict[str, Any]]] | None = None
+        try:
+            while True:
+                given = self._page(path, body, size, offset) if ahead is None else ahead.answer()
+                page = await given
+                offset, ahead = offset + size, None
+                if len(page) == size and self._group is not None:
+                    question = partial(self._page, path, body, size, offset)
+                    closed = Unreachable("the connection was closed meanwhile")
+                    ahead = Asked(self._group, question, closed)
+                    await ahead.sent()
+                if page:
+                    yield page
+                if len(page) < size:
+                    return
+        finally:
+            if ahead is not None:
+                ahead.give_up()
 
     async def _page(
         self, path: str, body: Mapping[str, Any] | None, size: int, offset: int

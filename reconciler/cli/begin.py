@@ -19,7 +19,7 @@ def begin(verbose: int) -> App:
     def set_up() -> Handler:
         from reconciler.telemetry import logs
 
-        return logs.configure(level, service.log_format, colours=not service.no_color)
+        return logs.handler(level, service.log_format, colours=not service.no_color)
 
     late.configure(level, set_up)
     return app

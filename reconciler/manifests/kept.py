@@ -29,8 +29,9 @@ _PLAIN = {(each.__module__, each.__name__) for each in (Reading, Declared)}
 class KeptReadings:
     """One file for each tree below a folder. Manifests with a secret in them are left out.
 
-    A file is used only if it is ours, nobody else may write to it, and this very code wrote it. It
-    can make nothing but the plain objects of which readings consist.
+    A file is used only if it is ours and nobody else may write to it: that is what protects us, since
+    nothing makes pickles of others safe. What this very code wrote is read back; a broken file finds
+    no more than the plain classes of which readings consist.
     """
 
     def __init__(self, folder: Path, package: Path = _PACKAGE) -> None:

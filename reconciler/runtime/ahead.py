@@ -32,16 +32,28 @@ async def owned() -> AsyncIterator[TaskGroup]:
 class Asked(Generic[T]):
     """A question on its way, in a task that its group owns; its failure waits for whoever asks for it."""
 
-    def __init__(self, group: TaskGroup, question: Callable[[], Awaitable[T]]) -> None:
+    def __init__(
+        self, group: TaskGroup, question: Callable[[], Awaitable[T]], given_up: Exception
+    ) -> None:
+        """Ask.
+
+        Args:
+            group: owns the task.
+            question: what is asked.
+            given_up: raised where there will be no answer any more.
+        """
         self._question = question
+        self._given_up = given_up
         self._ended = anyio.Event()
         self._answers: list[T] = []
         self._failure: Exception | None = None
+        self._scope = anyio.CancelScope()
         group.start_soon(self._ask)
 
     async def _ask(self) -> None:
         try:
-            self._answers.append(await self._question())
+            with self._scope:
+                self._answers.append(await self._question())
         except Exception as error:  # noqa: BLE001 - raised by `answer`
             self._failure = error
         finally:
@@ -52,13 +64,20 @@ class Asked(Generic[T]):
         with anyio.move_on_after(_GOES_OUT):
             await self._ended.wait()
 
+    def give_up(self) -> None:
+        """End it: nobody wants the answer."""
+        self._scope.cancel()
+
     async def answer(self) -> T:
         """Wait for the answer.
 
         Raises:
-            Exception: what the question raised.
+            Exception: what the question raised; or what stands for its having been given up, or for
+                the end of its group.
         """
         await self._ended.wait()
         if self._failure is not None:
             raise self._failure
+        if not self._answers:
+            raise self._given_up
         return self._answers[0]

@@ -1,9 +1,11 @@
 """Loggers that import structlog when they first have something to say: seldom, in a command."""
 
 from collections.abc import Callable
+from threading import RLock
 from typing import Any
 
 _before: list[Callable[[], object]] = []
+_lock = RLock()
 
 
 def before_the_first_word(prepare: Callable[[], object]) -> None:
@@ -21,6 +23,9 @@ class Log:
         """Return `debug`, `info`, `warning`, `error` of the logger itself."""
         import structlog  # noqa: PLC0415 - as long as a tenth of a command
 
-        while _before:
-            _before.pop()()
+        if _before:
+            with _lock:  # another thread's word waits, lest it go out as it is
+                for prepare in tuple(_before):
+                    prepare()
+                _before.clear()
         return getattr(structlog.get_logger(self._name), method)

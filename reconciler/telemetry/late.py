@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from threading import RLock
 
 from reconciler.runtime.log import before_the_first_word
 
@@ -29,32 +30,38 @@ def configure(level: str, set_up: Callable[[], logging.Handler]) -> None:
 
     Args:
         level: the least important one that is shown.
-        set_up: sets logging up, and returns its handler.
+        set_up: sets logging up, and returns what handles all of it; called once.
     """
     set_levels(logging.getLevelNamesMapping()[level.upper()])
     root = logging.getLogger()
-    late = _Late(set_up)
-    # A list of its own: somebody may be going through the one that was.
-    root.handlers = [*(each for each in root.handlers if not isinstance(each, _Late)), late]
+    late = Late(set_up)
+    root.handlers = [*(each for each in root.handlers if not isinstance(each, Late)), late]
     before_the_first_word(late.set_up)
 
 
-class _Late(logging.Handler):
-    """Gives way to the handler that is to be, with the first record."""
+class Late(logging.Handler):
+    """Hands all records to a handler that is made for the first of them."""
 
     def __init__(self, set_up: Callable[[], logging.Handler]) -> None:
         super().__init__()
         self._set_up = set_up
+        self._own_lock = RLock()
         self._made: logging.Handler | None = None
+        self._making = False
 
-    def set_up(self) -> logging.Handler:
-        """Do it once; return the handler."""
-        if self._made is None:
-            root = logging.getLogger()
-            root.handlers = [each for each in root.handlers if each is not self]
-            self._made = self._set_up()
-        return self._made
+    def set_up(self) -> logging.Handler | None:
+        """Make it, once; None to whoever asks from inside of that."""
+        with self._own_lock:
+            if self._made is None and not self._making:
+                self._making = True
+                try:
+                    self._made = self._set_up()
+                finally:
+                    self._making = False
+            return self._made
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have the first record handled by whoever handles all others."""
-        self.set_up().handle(record)
+        """Hand it on. What is logged while logging is set up, by that itself, is dropped."""
+        handler = self.set_up()
+        if handler is not None:
+            handler.handle(record)

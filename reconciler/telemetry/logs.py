@@ -7,14 +7,20 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import Processor
 
-from reconciler.telemetry.late import set_levels
+from reconciler.telemetry.late import Late, set_levels
 from reconciler.telemetry.redaction import redact_event
 
 Format = Literal["auto", "console", "json"]
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Ours, so that configuring again replaces it and leaves others alone."""
+    """Ours, so that configuring again replaces it and leaves others alone.
+
+    Attributes:
+        level_shown: number of the least important level that is shown.
+    """
+
+    level_shown = logging.INFO
 
 
 def configure(
@@ -23,7 +29,7 @@ def configure(
     *,
     stream: TextIO | None = None,
     colours: bool = True,
-) -> logging.Handler:
+) -> None:
     """Send all logs, those of libraries too, to one place, redacted.
 
     Args:
@@ -31,27 +37,37 @@ def configure(
         form: console, json, or auto: console exactly if the stream is a terminal.
         stream: where to; standard error by default, since standard output belongs to results.
         colours: False where the user set NO_COLOR.
+    """
+    made = handler(level, form, stream=stream, colours=colours)
+    root = logging.getLogger()
+    root.handlers = [old for old in root.handlers if not isinstance(old, _Handler | Late)]
+    root.addHandler(made)
+    set_levels(made.level_shown)
 
-    Returns:
-        What all logs go through.
+
+def handler(
+    level: str, form: Format, *, stream: TextIO | None = None, colours: bool = True
+) -> "_Handler":
+    """Have structlog log through the standard library; return what shows all of it.
+
+    Args:
+        level: as for `configure`, and so the others.
+        form: of the lines.
+        stream: where to.
+        colours: whether a terminal gets some.
     """
     target = stream or sys.stderr
     terminal = target.isatty()
     console = form == "console" or (form == "auto" and terminal)
-    number = logging.getLevelNamesMapping()[level.upper()]
+    made = _Handler(target)
+    made.level_shown = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        wrapper_class=structlog.make_filtering_bound_logger(made.level_shown),
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
-    handler = _Handler(target)
-    handler.setFormatter(_formatter(console=console, colours=colours and terminal))
-    root = logging.getLogger()
-    for old in [old for old in root.handlers if isinstance(old, _Handler)]:
-        root.removeHandler(old)
-    root.addHandler(handler)
-    set_levels(number)
-    return handler
+    made.setFormatter(_formatter(console=console, colours=colours and terminal))
+    return made
 
 
 def _shared() -> list[Processor]:

@@ -103,10 +103,10 @@ def import_prefect() -> str:
                 importlib.import_module(name)
         if hasattr(sys.modules[ENGINE], "enter_flow_run_engine_from_subprocess"):  # 2.x loads them
             sys.modules["prefect"].plugins.load_prefect_collections()
+        refresh_settings()  # what it finds about types is remembered: a tenth of a second for each run
+        defer_certificates()
     except Exception as error:  # noqa: BLE001 - whatever it is, a cold start will show it
         return f"{ENGINE} can't be imported: {error}"
-    refresh_settings()  # what this finds about types is remembered: a tenth of a second for each run
-    defer_certificates()
     if threading.active_count() > 1 or len(list(Path("/proc/self/task").iterdir())) > 1:
         return "threads are alive after Prefect and its plugins were imported"
     return ""
@@ -210,11 +210,10 @@ def share(modules: "dict[str, types.ModuleType]") -> None:
 
 
 def leave_shared() -> None:
-    """At a run's end, keep Python from taking apart what the helper imported.
+    """At a run's end, keep Python from taking apart what the helper imported, and so copying each page.
 
-    To take it apart is to write to each of its pages, and so to copy them: 50 ms of a core for
-    nothing. A run's own modules go their usual way. Of what only shared modules hold, files would
-    be written out by that way, so it is done here; one that may block, a pipe, is left alone.
+    A run's own modules go their usual way. Of what only shared modules hold, files would be written
+    out by that way, so it is done here; one that may block, a pipe, is left alone.
     """
     if not SHARED:
         return
@@ -240,8 +239,7 @@ def refresh_settings() -> None:
 class LateContext(ssl.SSLContext):
     """A TLS context that reads its authorities' certificates when a connection needs them.
 
-    To read them takes a fortieth of a second, and Prefect's client, of which a run makes five or six,
-    has them read at once also where its server is asked by plain HTTP.
+    That takes 25 ms, and Prefect's client, of which a run makes five, reads them for plain HTTP, too.
     """
 
     _late: "dict[str, Any] | None" = None
@@ -252,15 +250,16 @@ class LateContext(ssl.SSLContext):
         """Remember a file that is there; load whatever else."""
         self.load_now()
         if cafile and not capath and not cadata and os.access(cafile, os.R_OK):
-            self._late = {"cafile": cafile}
+            self._late = {"cafile": os.path.abspath(cafile)}  # noqa: PTH100 - bytes, too
         else:
             super().load_verify_locations(cafile, capath, cadata)
 
     def load_now(self) -> None:
         """Read what was remembered."""
-        late, self._late = self._late, None
+        late = self._late
         if late:
             super().load_verify_locations(**late)
+            self._late = None  # not before: another thread's connection needs them, too
 
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
         """Connect, with certificates."""
@@ -283,19 +282,34 @@ class LateContext(ssl.SSLContext):
         return super().get_ca_certs(binary_form)
 
 
+class Ssl(types.ModuleType):
+    """The module `ssl` as it is at any moment, but for what is set here."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the module itself has."""
+        return getattr(ssl, name)
+
+
 def defer_certificates() -> None:
     """Give Prefect's own client, and nobody else, contexts that read certificates late."""
     client = sys.modules.get("prefect.client.orchestration")
     if getattr(client, "ssl", None) is not ssl:
         return
-    late = types.ModuleType("ssl")
-    vars(late).update(vars(ssl))
-    create = ssl.create_default_context
+    create, plain = ssl.create_default_context, ssl.SSLContext
+    if type(create) is not types.FunctionType or create.__globals__ is not vars(ssl):
+        return  # somebody has put a function of their own there
     # The library's own function, whatever this Python's does, that finds our class in place of its.
     made = types.FunctionType(create.__code__, {**vars(ssl), "SSLContext": LateContext})
     made.__defaults__, made.__kwdefaults__ = create.__defaults__, create.__kwdefaults__
-    late.create_default_context = made  # type: ignore[attr-defined]
-    client.ssl = late  # type: ignore[union-attr]
+
+    def create_default_context(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+        if ssl.create_default_context is not create or ssl.SSLContext is not plain:
+            return ssl.create_default_context(*args, **kwargs)  # a flow has, meanwhile
+        context: ssl.SSLContext = made(*args, **kwargs)
+        return context
+
+    client.ssl = Ssl("ssl")  # type: ignore[union-attr]
+    client.ssl.create_default_context = create_default_context  # type: ignore[union-attr]
 
 
 def place_of_token() -> "int | None":

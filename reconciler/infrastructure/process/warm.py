@@ -89,7 +89,7 @@ class WarmStarts:
         """Make a process that waits at its gate; None if this one has to be started cold."""
         if _depends_on_folder(job.env):
             return None
-        shared = {k: v for k, v in job.env.items() if not k.startswith(_OF_ONE_RUN)}
+        shared = _shared(job.env)
         helper = self._helper(shared)
         if helper is None:
             return None
@@ -103,7 +103,7 @@ class WarmStarts:
 
     def prepare(self, env: Mapping[str, str]) -> None:
         """Start the helper of an environment before a run needs it."""
-        helper = None if _depends_on_folder(env) else self._helper(env)
+        helper = None if _depends_on_folder(env) else self._helper(_shared(env))
         if helper is not None:
             helper.used = self._clock.monotonic()
 
@@ -190,7 +190,16 @@ class _Helper:
 
     def outdated(self) -> bool:
         """Tell whether what it imported has changed since: packages, or files of their own."""
+        self._hear_that_it_is_ready()
         return any(_modified(path) != stamp for path, stamp in self._stamps or ())
+
+    def _hear_that_it_is_ready(self) -> None:
+        """Take note of it before a fork asks: it may have been ready, and is outdated by now."""
+        if self._stamps is None:
+            with contextlib.suppress(OSError):
+                told = self._socket.recv(_LONGEST_MESSAGE, socket.MSG_PEEK)
+                if told and "ready" in json.loads(told):
+                    self._hear(json.loads(self._socket.recv(_LONGEST_MESSAGE)))
 
     async def fork(self, job: Job) -> Started:
         """Have it make a process.
@@ -285,6 +294,11 @@ class _Forked:
             self._code = await self._helper.code_of(self.pid)
             self._ended = True
         return self._code
+
+
+def _shared(env: Mapping[str, str]) -> dict[str, str]:
+    """Return what all runs of an environment have in common."""
+    return {k: v for k, v in env.items() if not k.startswith(_OF_ONE_RUN)}
 
 
 def _depends_on_folder(env: Mapping[str, str]) -> bool:

@@ -90,7 +90,6 @@ class Trees:
             if len(changed) > _FEW or not all(map(_plain, changed)):
                 return None
             paths = [path.decode() for path in changed]
-            # A path that is a folder by now stands for what is in it, all of which is new.
             options = ["-r", "-z", "--full-tree", "-l", tree, "--", *paths]
             lines = self._git.run("--literal-pathspecs", "ls-tree", *options).split(b"\0")
         except GitFailed:
@@ -99,6 +98,10 @@ class Trees:
         files = [file for file in listed.files if file.path not in without]
         passed_over = [one for one in listed.passed_over if one[0] not in without]
         for line in lines:
+            if line and line.partition(b"\t")[2] not in changed:
+                return (
+                    None  # one name for a file and for a folder, in a tree that git would not make
+                )
             if line:
                 _sort_in(line, files, passed_over)
         return Listing(tuple(sorted(files, key=by_path)), tuple(sorted(passed_over)))
@@ -106,7 +109,7 @@ class Trees:
 
 def _plain(path: bytes) -> bool:
     """Tell whether a name is shown as it is, short enough for a command line, and so no other's."""
-    return len(path) < _SHORT and b"\\" not in path and show(path).encode() == path
+    return len(path) < _SHORT and b"\\" not in path and name_problem(path) is None
 
 
 class Objects:

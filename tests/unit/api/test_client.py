@@ -1,7 +1,7 @@
 """The client against a scripted server: what is repeated, what is not, what becomes of failures."""
 
 import random
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import anyio
 import httpx
@@ -383,8 +383,11 @@ async def test_a_listing_that_nobody_reads_on_is_given_up_with_the_connection():
     bench = Bench(answer(200, [GOOD] * 2), otherwise=lambda _: answer(503))
     with anyio.fail_after(5):
         async with bench.reading_ahead() as api:
-            async for _ in api.pages("/x/filter", size=2):
-                break
+            async with aclosing(api.pages("/x/filter", size=2)) as pages:
+                await anext(pages)
+            asked = len(bench.server.requests)
+            await anyio.sleep(0.05)
+    assert len(bench.server.requests) == asked, "nobody asks again for what nobody wants"
 
 
 async def test_a_full_last_page_needs_one_more_look():

@@ -4,9 +4,11 @@ Real processes; in the place of Prefect stands a small package of its shape, so 
 what was imported, when, and by whom.
 """
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import uuid
 from pathlib import Path
@@ -119,8 +121,12 @@ def pid_of(handle):
 
 
 async def until(condition):
+    def met():
+        with contextlib.suppress(BlockingIOError):
+            return condition()
+
     with anyio.fail_after(10):
-        while not condition():
+        while not met():
             await anyio.sleep(0.02)
 
 
@@ -400,3 +406,18 @@ async def test_a_run_ends_as_a_process_of_its_own_does(bench, tmp_path, stuck):
     assert (tmp_path / "held").read_text() == "by a module of all"
     assert (tmp_path / "mine").read_text() == "by the run's own"
     assert (tmp_path / "late").read_text() == "True"
+
+
+async def test_a_helper_that_was_ready_ahead_is_made_anew_when_packages_have_changed(bench):
+    await bench.run()
+    await bench.launcher.close()
+    bench.launcher = bench.again(ahead={"PREFECT__SOMEBODYS": "run"})
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.launcher.watch)
+        await until(lambda: bench.helpers)
+        await until(lambda: bench.helpers[0]._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        old = bench.helpers[0]._process.pid
+        (bench.package / "context.py").write_text(CONTEXT.replace("PREFECT_SETTING", "NEWER"))
+        _, met = await bench.run()
+        tasks.cancel_scope.cancel()
+    assert met["imported_by"] not in {old, met["pid"]}

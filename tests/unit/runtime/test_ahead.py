@@ -7,6 +7,8 @@ from reconciler.runtime.ahead import Asked, owned
 
 pytestmark = pytest.mark.anyio
 
+GONE = LookupError("gone")
+
 
 @pytest.mark.parametrize("failure", [ValueError("mine"), SystemExit(3), KeyboardInterrupt()])
 async def test_what_is_raised_inside_stays_itself(failure):
@@ -47,7 +49,7 @@ async def test_a_failure_waits_for_whoever_asks_for_the_answer():
         raise ValueError("no")
 
     async with owned() as group:
-        asked = Asked(group, fails)
+        asked = Asked(group, fails, GONE)
         await asked.sent()
         with pytest.raises(ValueError, match="no"):
             await asked.answer()
@@ -58,5 +60,26 @@ async def test_an_answer_is_given_as_often_as_it_is_asked_for():
         return 7
 
     async with owned() as group:
-        asked = Asked(group, answers)
+        asked = Asked(group, answers, GONE)
         assert [await asked.answer(), await asked.answer()] == [7, 7]
+
+
+@pytest.mark.parametrize("how", ["given up", "its owner ended"])
+async def test_who_waits_for_what_will_not_come_is_told(how):
+    told = []
+
+    async def ask(asked):
+        with pytest.raises(LookupError):
+            await asked.answer()
+        told.append(True)
+
+    async with anyio.create_task_group() as others, owned() as group:
+        asked = Asked(group, anyio.sleep_forever, GONE)
+        await asked.sent()
+        others.start_soon(ask, asked)
+        await anyio.lowlevel.checkpoint()
+        if how == "given up":
+            asked.give_up()
+            await anyio.sleep(0.01)
+            assert told == [True]
+    assert told == [True]

@@ -10,6 +10,8 @@ from reconciler.errors import SourceError, SourceUnavailable
 from reconciler.model.snapshot import File
 from reconciler.source.directory import DirectorySource
 from reconciler.source.git import GitSource
+from reconciler.source.git.command import Git
+from reconciler.source.git.objects import Trees, list_tree
 from reconciler.source.tree import LINK, NESTED
 from tests.testbed.git import Repository, git
 
@@ -404,6 +406,40 @@ async def test_a_tree_is_listed_whole_where_the_one_before_is_gone(
     shutil.rmtree(remote)
     work.publish(remote)
     assert paths(await source.fetch()) == ["a.yaml", "b.yaml", "flows/etl.py"]
+
+
+def raw_tree(work, *entries):
+    """Commit a tree as no git would make it; return the commit."""
+    blob = work.git("hash-object", "-w", "a.yaml")
+    inner = b"100644 x\0" + bytes.fromhex(blob)
+    folder = git(
+        work.path, "hash-object", "-w", "-t", "tree", "--literally", "--stdin", stdin=inner
+    )
+    kinds = {"file": (b"100644", blob), "folder": (b"40000", folder)}
+    content = b"".join(
+        kinds[kind][0] + b" " + name.encode() + b"\0" + bytes.fromhex(kinds[kind][1])
+        for name, kind in entries
+    )
+    tree = git(
+        work.path, "hash-object", "-w", "-t", "tree", "--literally", "--stdin", stdin=content
+    )
+    return work.git("commit-tree", tree, "-m", "x")
+
+
+@pytest.mark.parametrize(
+    "trees",
+    [
+        [[("x", "file")], [(".", "folder"), ("x", "file")], [("x", "file")]],
+        [[("x", "file")], [("d", "folder")], [("..", "folder"), ("d", "folder"), ("x", "file")]],
+        [[("d", "file"), ("d", "folder")], [("d", "folder")], [("d", "file"), ("d", "folder")]],
+    ],
+)
+def test_trees_that_no_git_makes_are_listed_as_a_whole(work, trees):
+    here = Git(work.path)
+    listings = Trees(here)
+    for entries in trees:
+        tree = f"{raw_tree(work, *entries)}:"
+        assert listings.list(tree) == list_tree(here, tree), entries
 
 
 async def test_snapshot_is_not_read_again_while_the_ref_stays(source_of):

@@ -14,7 +14,7 @@ from reconciler.telemetry import late
 def set_up():
     from reconciler.telemetry import logs
     print("set up", flush=True)
-    return logs.configure("warning", "json")
+    return logs.handler("warning", "json")
 
 late.configure("warning", set_up)
 late.configure("warning", set_up)
@@ -73,3 +73,36 @@ def test_other_handlers_are_left_alone():
     lines, logged = said(words)
     assert lines == ["False", "set up", "2"]
     assert len(logged) == 2
+
+
+THREADS = """
+import threading
+def library():
+    barrier.wait()
+    logging.getLogger("git").warning("url https://u:hunter2@h/")
+def ours():
+    barrier.wait()
+    Log("b").warning("second", token="hunter2")
+barrier = threading.Barrier(8)
+both = [threading.Thread(target=target) for target in (library, ours) for _ in range(4)]
+for one in both: one.start()
+for one in both: one.join()
+"""
+
+
+def test_what_another_thread_says_meanwhile_goes_the_same_way():
+    lines, logged = said(THREADS)
+    assert lines == ["False", "set up"]
+    assert len(logged) == 8
+    assert "hunter2" not in json.dumps(logged)
+
+
+def test_what_setting_up_itself_logs_is_dropped():
+    program = PROGRAM.replace('print("set up", flush=True)', 'logging.getLogger("x").error("loop")')
+    done = subprocess.run(
+        [sys.executable, "-c", program.format(words="logging.getLogger('one').error('first')")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["first"]
