@@ -99,9 +99,7 @@ class Trees:
         passed_over = [one for one in listed.passed_over if one[0] not in without]
         for line in lines:
             if line and line.partition(b"\t")[2] not in changed:
-                return (
-                    None  # one name for a file and for a folder, in a tree that git would not make
-                )
+                return None  # a file and a folder of one name, in a tree that no git makes
             if line:
                 _sort_in(line, files, passed_over)
         return Listing(tuple(sorted(files, key=by_path)), tuple(sorted(passed_over)))

@@ -430,6 +430,7 @@ def raw_tree(work, *entries):
     "trees",
     [
         [[("x", "file")], [(".", "folder"), ("x", "file")], [("x", "file")]],
+        [[("a", "file")], [(".", "folder"), ("x", "file")]],
         [[("x", "file")], [("d", "folder")], [("..", "folder"), ("d", "folder"), ("x", "file")]],
         [[("d", "file"), ("d", "folder")], [("d", "folder")], [("d", "file"), ("d", "folder")]],
     ],
