@@ -11,6 +11,7 @@ do nothing until it is bound to a role.
 """
 
 import json
+import random
 import shutil
 import socket
 import ssl
@@ -291,14 +292,16 @@ class Cluster:
 
 
 def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Choose ports that no connection of another test takes before they are listened to."""
+    lowest = int(_sysctl("net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
+    for port in random.sample(range(lowest // 2, lowest), 100 * count):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError("no ports are free below those of connections")
 
 
 def _sysctl(name: str) -> Path:
