@@ -45,7 +45,7 @@ HEAD = "| what | beside | it | reconciler | ratio | target | met |\n|---|---|---
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:.1f} x" if ratio >= 1 else f"1/{1 / ratio:.2f}"
+    return f"{ratio:.3g} x" if ratio >= 1 else f"1/{1 / ratio:.2f}"
 
 
 def command(text: str | None, measure: Callable[[int, int], Iterator[Row]], *, rounds: int) -> None:

@@ -6,9 +6,7 @@ import pickle
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -71,7 +69,7 @@ class KeptReadings:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
                 try:
-                    Pickler(file).dump(plain)
+                    file.write(pickle.dumps(plain))
                     file.flush()
                     Path(file.name).replace(self._file(context))
                 except BaseException:
@@ -85,30 +83,6 @@ class KeptReadings:
         return self._folder / hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-class Pickler(pickle.Pickler):
-    """Writes frozen dataclasses so that they are read thrice as fast as by their own `__setstate__`."""
-
-    def reducer_override(self, value: object) -> Any:
-        """Have dataclasses without a `__dict__` revived, and all else in its own way."""
-        kind = type(value)
-        if not is_dataclass(kind) or hasattr(value, "__dict__"):
-            return NotImplemented
-        return revive, (kind, tuple([getattr(value, one.name) for one in fields(kind)]))
-
-
-def revive(kind: type, values: tuple[object, ...]) -> object:
-    """Make a dataclass of its fields' values, without what its `__init__` may check."""
-    made: object = object.__new__(kind)
-    for put, value in zip(_puts(kind), values, strict=True):
-        put(made, value)
-    return made
-
-
-@cache
-def _puts(kind: Any) -> tuple[Callable[[object, object], None], ...]:
-    return tuple(getattr(kind, one.name).__set__ for one in fields(kind))
-
-
 class Unpickler(pickle.Unpickler):
     """Makes nothing but readings."""
 
@@ -120,8 +94,6 @@ class Unpickler(pickle.Unpickler):
         Raises:
             pickle.UnpicklingError: it is none.
         """
-        if (module, name) == (__name__, revive.__name__):
-            return revive
         if (module.startswith(_MODEL) and "." not in name) or (module, name) in _PLAIN:
             found = super().find_class(module, name)
             if isinstance(found, type) and found.__module__ == module:

@@ -1,6 +1,6 @@
 """The door to croniter: imported when the first cron is looked at, since its import starts a process.
 
-(It has `platform.architecture` ask `file` about the interpreter; 6.2: read.)
+(It has `platform.architecture` ask `file` about the interpreter; croniter 7.0.0: read.)
 """
 
 from datetime import UTC, datetime

@@ -1,15 +1,17 @@
 """Loggers that import structlog when they first have something to say: seldom, in a command."""
 
 from collections.abc import Callable
-from threading import RLock
 from typing import Any
 
 _before: list[Callable[[], object]] = []
-_lock = RLock()
 
 
 def before_the_first_word(prepare: Callable[[], object]) -> None:
-    """Have something done once, before any logger says its first word; in place of what was to be."""
+    """Have something done before any logger says its first word; in place of what was to be.
+
+    Args:
+        prepare: may be called by several threads, and returns when it is done; then never again.
+    """
     _before[:] = [prepare]
 
 
@@ -23,9 +25,7 @@ class Log:
         """Return `debug`, `info`, `warning`, `error` of the logger itself."""
         import structlog  # noqa: PLC0415 - as long as a tenth of a command
 
-        if _before:
-            with _lock:  # another thread's word waits, lest it go out as it is
-                for prepare in tuple(_before):
-                    prepare()
-                _before.clear()
+        for prepare in tuple(_before):
+            prepare()
+        _before.clear()
         return getattr(structlog.get_logger(self._name), method)

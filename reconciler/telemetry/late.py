@@ -18,8 +18,9 @@ _TALKATIVE = (
 """Libraries that log each step; only their warnings are shown."""
 
 
-def set_levels(number: int) -> None:
+def set_levels(level: str) -> None:
     """Set what is the least important level that anybody logs."""
+    number = logging.getLevelNamesMapping()[level.upper()]
     logging.getLogger().setLevel(number)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
@@ -32,7 +33,7 @@ def configure(level: str, set_up: Callable[[], logging.Handler]) -> None:
         level: the least important one that is shown.
         set_up: sets logging up, and returns what handles all of it; called once.
     """
-    set_levels(logging.getLevelNamesMapping()[level.upper()])
+    set_levels(level)
     root = logging.getLogger()
     late = Late(set_up)
     root.handlers = [*(each for each in root.handlers if not isinstance(each, Late)), late]

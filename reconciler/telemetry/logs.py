@@ -14,13 +14,7 @@ Format = Literal["auto", "console", "json"]
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Ours, so that configuring again replaces it and leaves others alone.
-
-    Attributes:
-        level_shown: number of the least important level that is shown.
-    """
-
-    level_shown = logging.INFO
+    """Ours, so that configuring again replaces it and leaves others alone."""
 
 
 def configure(
@@ -42,12 +36,12 @@ def configure(
     root = logging.getLogger()
     root.handlers = [old for old in root.handlers if not isinstance(old, _Handler | Late)]
     root.addHandler(made)
-    set_levels(made.level_shown)
+    set_levels(level)
 
 
 def handler(
     level: str, form: Format, *, stream: TextIO | None = None, colours: bool = True
-) -> "_Handler":
+) -> logging.Handler:
     """Have structlog log through the standard library; return what shows all of it.
 
     Args:
@@ -60,10 +54,10 @@ def handler(
     terminal = target.isatty()
     console = form == "console" or (form == "auto" and terminal)
     made = _Handler(target)
-    made.level_shown = logging.getLevelNamesMapping()[level.upper()]
+    number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(made.level_shown),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
     made.setFormatter(_formatter(console=console, colours=colours and terminal))

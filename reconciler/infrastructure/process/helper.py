@@ -239,7 +239,7 @@ def refresh_settings() -> None:
 class LateContext(ssl.SSLContext):
     """A TLS context that reads its authorities' certificates when a connection needs them.
 
-    That takes 25 ms, and Prefect's client, of which a run makes five, reads them for plain HTTP, too.
+    That takes 17 ms (certifi's bundle, tried), and Prefect has it done for each client, for HTTP, too.
     """
 
     _late: "dict[str, Any] | None" = None

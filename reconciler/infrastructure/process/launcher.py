@@ -263,7 +263,7 @@ class ProcessLauncher:
         """
         if self._warm is None or self._around.ahead is None or not self._folders.is_dir():
             return
-        self._warm.prepare(_without_removed({**self._around.inherited(), **self._around.ahead}))
+        self._warm.prepare({**self._around.inherited(), **self._around.ahead})
 
     def _living(self, token: str, pid: int, born: str) -> list[int]:
         child = self._children.get(token)
@@ -280,7 +280,7 @@ class ProcessLauncher:
     def _environment(self, spec: LaunchSpec) -> dict[str, str]:
         merged: dict[str, str | None] = {**self._around.inherited(), **spec.env}
         merged[TOKEN_VARIABLE] = spec.token
-        return _without_removed(merged)
+        return {name: value for name, value in merged.items() if value is not None}
 
     def _new_folder(self, run_id: str) -> Path:
         self._folders.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -316,11 +316,6 @@ class ProcessLauncher:
             if birth(record.pid) != record.birth:
                 _remove(record.folder)
                 self._records.remove(record.token)
-
-
-def _without_removed(env: Mapping[str, str | None]) -> dict[str, str]:
-    """Leave out the variables that a block takes away."""
-    return {name: value for name, value in env.items() if value is not None}
 
 
 def _spawn(
