@@ -45,9 +45,9 @@ async def test_a_policy_that_can_not_be_read_says_nothing():
     assert secret_prefixes(None) == ()
 
 
-def surroundings_of(environ, withheld=tuple):
+def surroundings_of(environ, withheld=tuple, **how):
     app = App(load(environ), environ, ManualClock())
-    options = agent_options(app.settings.agent, app.settings.connection)
+    options = agent_options(app.settings.agent, app.settings.connection, **how)
     listeners = AgentListeners(lambda _: None, lambda _run, _line: None)
     api = MemoryApi(MemoryPrefect())
     agent = make_agent(app, api, options, NoCode(), listeners, withheld)
@@ -77,3 +77,12 @@ async def test_launchers_are_told_where_the_platforms_are_and_which_image_fits_t
     assert around.images == f"prefecthq/prefect:{version}-python3.12"
     assert around.platforms.docker_host == "tcp://engine:2376"
     assert around.platforms.kubeconfig == "/etc/kubeconfig"
+
+
+async def test_a_helper_may_be_made_ahead_with_what_each_flow_run_gets_but_not_for_one_look(
+    tmp_path,
+):
+    url = "http://prefect:4200/api"
+    environ = {"RECONCILER_AGENT_STATE_DIR": str(tmp_path), "PREFECT_API_URL": url}
+    assert surroundings_of(environ).ahead["PREFECT_API_URL"] == url
+    assert surroundings_of(environ, run_once=True).ahead is None

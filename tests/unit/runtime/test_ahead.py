@@ -7,7 +7,7 @@ from reconciler.runtime.ahead import Asked, owned
 
 pytestmark = pytest.mark.anyio
 
-GONE = LookupError("gone")
+GONE = RuntimeError("gone")
 
 
 @pytest.mark.parametrize("failure", [ValueError("mine"), SystemExit(3), KeyboardInterrupt()])
@@ -69,7 +69,7 @@ async def test_who_waits_for_what_will_not_come_is_told(how):
     told = []
 
     async def ask(asked):
-        with pytest.raises(LookupError):
+        with pytest.raises(RuntimeError, match="gone"):
             await asked.answer()
         told.append(True)
 
