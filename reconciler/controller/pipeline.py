@@ -208,7 +208,8 @@ def known_after(planned: Planned, report: Report) -> Known | None:
         return None
     session = replace(planned.access.session, cache={})
     foreign = dict(planned.observed.foreign)
-    return Known(planned.declared, session, foreign, narrow.left_apart(report))
+    shards = planned.access.store.shards
+    return Known(planned.declared, session, foreign, shards, narrow.left_apart(report))
 
 
 async def carry_out(

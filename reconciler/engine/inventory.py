@@ -1,41 +1,48 @@
-"""The inventory in Prefect: 16 block documents that say what we own, without a single value."""
+"""The inventory in Prefect: block documents that say what we own, without a single value.
 
-import json
+Sixteen, by a hash of the key, so that a change among thousands writes a sixteenth; but one as long as
+there are few entries. When it grows it is spread once: the first document says so before the others
+are written, and keeps all entries until they are. Whoever reads it in between sees every one.
+"""
+
 import re
 import secrets as random_secrets
 from base64 import b64decode, b64encode
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import partial
 from hashlib import sha256
-from sys import intern
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
 from reconciler.api.client import Api, Repeat
 from reconciler.engine.documents import INVENTORY_TYPE, Form, Record, Records
+from reconciler.engine.entries import FORMAT, entries_of, reading, to_text
 from reconciler.errors import (
     AlreadyExists,
-    Conflict,
     Forbidden,
     ForeignInventory,
     NotFound,
-    Unsupported,
     UsageError,
 )
 from reconciler.model.fingerprint import Fingerprinter
-from reconciler.model.inventory import Entry, FieldMark, Inventory, shard_of
+from reconciler.model.inventory import (
+    SHARDS,
+    Entry,
+    FieldMark,
+    Inventory,
+    shard_of,
+    shards_for,
+)
 from reconciler.model.keys import Key
 from reconciler.model.near import did_you_mean
 from reconciler.model.snapshot import Origin
 from reconciler.model.values import ABSENT, Secret
 from reconciler.runtime.together import together
 
-_FORMAT = 1
 _MASK = "********"
+_T = TypeVar("_T")
 _KEY_BYTES = 32
 
 _FORM = Form(
@@ -89,14 +96,21 @@ class InventoryStore:
         self._origin = Origin()
         self.taken_over = False
         """Whether it was made from another tree; `claim` writes it in our name."""
-        self._shards: dict[int, Record] = {}
+        self._documents: dict[int, Record] = {}
         self._entries: dict[Key, Entry] = {}
-        self._locks: dict[int, anyio.Lock] = {}
+        self._shards = 1
+        self._moving = False  # some entries are not yet in the document where they belong
+        self._lock = anyio.Lock()
 
     @property
     def entries(self) -> Mapping[Key, Entry]:
         """The entries as last read or written."""
         return self._entries
+
+    @property
+    def shards(self) -> int:
+        """How many documents they are spread over, as last read or written."""
+        return self._shards
 
     async def load(
         self, origin: Origin | None = None, *, take_over: bool = False
@@ -119,27 +133,35 @@ class InventoryStore:
             entry.id: str(record.data.get("inventory"))
             for record in records
             if record.data.get("inventory") != self.name
-            for entry in _entries(record)
+            for entry in entries_of(record)
             if entry.id is not None
         }
         inventory = self._take(ours)
         stranger = self._claimed(inventory, origin, take_over=take_over)
         return LoadedInventories(inventory, foreign, stranger)
 
-    async def load_some(self, keys: Collection[Key], origin: Origin) -> Inventory | None:
+    async def load_some(
+        self, keys: Collection[Key], origin: Origin, shards: int
+    ) -> Inventory | None:
         """Read only the documents that hold the entries of these keys.
 
+        Args:
+            keys: of the entries.
+            origin: whose tree it is that we reconcile.
+            shards: how many documents the inventory was spread over when it was loaded last.
+
         Returns:
-            An inventory of the entries of these keys; None if none of the documents is there, or
-            their key can't be read: that takes a whole `load`.
+            An inventory of the entries of these keys; None if none of the documents is there, they
+            have been spread since, or their key can't be read: that takes a whole `load`.
 
         Raises:
             ForeignInventory, Unsupported, Conflict: as `load`.
         """
-        names = [record_name(self.name, f"{n:x}") for n in sorted({*map(shard_of, keys)})]
+        numbers = sorted({shard_of(key, shards) for key in keys})
+        names = [record_name(self.name, f"{n:x}") for n in numbers]
         found = await together(partial(self._records.named, name) for name in names)
         inventory = self._take([record for record in found if record is not None])
-        if not inventory.exists:
+        if not inventory.exists or inventory.shards != shards or self._moving:
             return None
         self._claimed(inventory, origin, take_over=False)
         entries = {key: inventory.entries[key] for key in keys if key in inventory.entries}
@@ -147,9 +169,17 @@ class InventoryStore:
 
     def _take(self, ours: Sequence[Record]) -> Inventory:
         """Remember what documents of ours say."""
-        with _reading(ours):
-            self._shards = {int(record.data["shard"]): record for record in ours}
-        self._entries = {entry.key: entry for record in ours for entry in _entries(record)}
+        with reading(ours):
+            self._documents = {int(record.data["shard"]): record for record in ours}
+            self._shards = max(map(_shards, ours), default=1)
+        strays: dict[Key, Entry] = {}
+        self._entries = {}
+        for shard, record in self._documents.items():
+            for entry in entries_of(record):
+                home = shard_of(entry.key, self._shards) == shard
+                (self._entries if home else strays)[entry.key] = entry
+        self._moving = bool(strays)
+        self._entries = strays | self._entries  # where it belongs it is the newer one
         readable = self._take_key(ours)
         if ours and not readable:
             self._entries = {key: self._unmarked(e) for key, e in self._entries.items()}
@@ -160,6 +190,7 @@ class InventoryStore:
             exists=bool(ours) and readable,
             roots=tuple(sorted({root for record in ours for root in record.data.get("roots", ())})),
             path=str(ours[0].data.get("path", "")) if ours else "",
+            shards=self._shards,
         )
 
     def _take_key(self, ours: Sequence[Record]) -> bool:
@@ -167,7 +198,7 @@ class InventoryStore:
         if not keys:
             return False
         if keys[0] != _MASK:
-            with _reading(ours):
+            with reading(ours):
                 self._key = b64decode(keys[0], validate=True)
             return True
         if self._secrets:
@@ -195,7 +226,7 @@ class InventoryStore:
             return None
         self._origin = origin
         self.taken_over = False
-        known = bool(self._shards) and bool(inventory.roots)
+        known = bool(self._documents) and bool(inventory.roots)
         if known and origin.shallow and origin.path == same.path:
             self._origin = same  # it can't say whose it is: nothing speaks against it being ours
             return None
@@ -214,72 +245,96 @@ class InventoryStore:
         )
 
     async def save(self, put: Iterable[Entry] = (), drop: Iterable[Key] = ()) -> None:
-        """Write entries and take others out, each shard concerned once, all at the same time."""
-        changes: dict[int, dict[Key, Entry | None]] = {}
-        for key in drop:
-            changes.setdefault(shard_of(key), {})[key] = None
-        for entry in put:
-            changes.setdefault(shard_of(entry.key), {})[entry.key] = entry
-        # The first document of an inventory registers the block type: one at a time until then.
-        first = None if self._shards or not changes else min(changes)
-        if first is not None:
-            await self._save_shard(first, changes.pop(first))
-        await together(
-            partial(self._save_shard, shard, changed) for shard, changed in changes.items()
-        )
+        """Write entries and take others out, each document concerned once, all at the same time."""
+        changes: dict[Key, Entry | None] = dict.fromkeys(drop) | {entry.key: entry for entry in put}
+        if changes:
+            await self._save(changes)
 
     async def claim(self) -> None:
-        """Write every shard anew, so that it names the tree that took the inventory over."""
-        await together(partial(self._save_shard, shard, {}) for shard in self._shards)
+        """Write every document anew, so that it names the tree that took the inventory over."""
+        await self._save({}, everything=True)
+
+    async def _save(self, changes: Mapping[Key, Entry | None], *, everything: bool = False) -> None:
+        async with self._lock:
+            after = {k: e for k, e in {**self._entries, **changes}.items() if e is not None}
+            shards = shards_for(len(after), self._shards)
+            if self._documents and shards != self._shards:
+                await self._begin_to_spread(shards)
+            self._shards = shards
+            changed, parts = self._by_shard(changes), self._by_shard(after)
+            for group in self._order(self._documents if everything else changed, parts):
+                await together(
+                    partial(self._put, shard, parts.get(shard, {}), changed.get(shard, {}))
+                    for shard in sorted(group)
+                )
+            self._moving = False
+
+    def _order(self, concerned: Collection[int], parts: Iterable[int]) -> Sequence[set[int]]:
+        """Return which documents to write, one group after the other."""
+        if self._moving:  # the first one has every entry: it is cut when all others have theirs
+            return [{*parts, *self._documents} - {0}, {0}]
+        if not self._documents:  # the first write registers the block type
+            first = {min(concerned)}
+            return [first, set(concerned) - first]
+        return [set(concerned)]
+
+    async def _begin_to_spread(self, shards: int) -> None:
+        """Say that entries are looked for in so many documents; until they are there, all are here."""
+        await self._write(0, self._document(0, self._entries, shards))
+        self._moving = True
+
+    def _by_shard(self, entries: Mapping[Key, _T]) -> dict[int, dict[Key, _T]]:
+        found: dict[int, dict[Key, _T]] = {}
+        for key, entry in entries.items():
+            found.setdefault(shard_of(key, self._shards), {})[key] = entry
+        return found
+
+    async def _put(
+        self, shard: int, entries: Mapping[Key, Entry], changed: Mapping[Key, Entry | None]
+    ) -> None:
+        await self._write(shard, self._document(shard, entries, self._shards))
+        for key, entry in changed.items():
+            self._entries.pop(key, None)
+            if entry is not None:
+                self._entries[key] = entry
 
     async def remove(self) -> None:
         """Delete the documents that were read, once no entry is left in them."""
-        await together(partial(self._records.delete, r) for r in self._shards.values())
-        self._shards.clear()
+        await together(partial(self._records.delete, r) for r in self._documents.values())
+        self._documents.clear()
+        self._shards, self._moving = 1, False
 
-    async def _save_shard(self, shard: int, changed: Mapping[Key, Entry | None]) -> None:
-        async with self._locks.setdefault(shard, anyio.Lock()):
-            entries = {key: e for key, e in self._entries.items() if shard_of(key) == shard}
-            entries |= {key: entry for key, entry in changed.items() if entry is not None}
-            for key, entry in changed.items():
-                if entry is None:
-                    entries.pop(key, None)
-            await self._write(shard, self._document(shard, entries))
-            for key, entry in changed.items():
-                self._entries.pop(key, None)
-                if entry is not None:
-                    self._entries[key] = entry
-
-    def _document(self, shard: int, entries: Mapping[Key, Entry]) -> dict[str, Any]:
+    def _document(self, shard: int, entries: Mapping[Key, Entry], shards: int) -> dict[str, Any]:
         return {
-            "format": _FORMAT,
+            "format": FORMAT,
             "inventory": self.name,
             "shard": shard,
+            "shards": shards,
             "roots": list(self._origin.roots),
             "path": self._origin.path,
             "key": Secret(b64encode(self._key).decode()),
             # Text, since Prefect drops empty mappings from the data of a PATCH.
-            "entries": {str(key): _to_text(entry) for key, entry in sorted(entries.items())},
+            "entries": {str(key): to_text(entry) for key, entry in sorted(entries.items())},
         }
 
     async def _write(self, shard: int, document: dict[str, Any]) -> None:
-        known = self._shards.get(shard)
+        known = self._documents.get(shard)
         if known is not None:
             try:
                 await self._records.replace(known, document)
             except NotFound:
-                del self._shards[shard]
+                del self._documents[shard]
             else:
                 return
         name = record_name(self.name, f"{shard:x}")
         try:
             # We hold the lease: whatever bears the name is an earlier try of ours.
-            self._shards[shard] = await self._records.create(name, document, repeat=Repeat.SAFE)
+            self._documents[shard] = await self._records.create(name, document, repeat=Repeat.SAFE)
         except AlreadyExists:
             made = await self._records.named(name)
             if made is None:
                 raise
-            self._shards[shard] = made
+            self._documents[shard] = made
             await self._records.replace(made, document)
 
 
@@ -309,73 +364,16 @@ async def secret_paths(api: Api) -> dict[str, frozenset[str]]:
     """
     found: dict[str, frozenset[str]] = {}
     for record in await Records(api, _FORM).all():
-        for entry in _entries(record):
+        for entry in entries_of(record):
             secret = frozenset(path for path, mark in entry.fields.items() if mark.secret)
             if entry.id is not None and secret:
                 found[entry.id] = found.get(entry.id, frozenset()) | secret
     return found
 
 
-@contextmanager
-def _reading(records: Sequence[Record]) -> Iterator[None]:
-    """Name the documents, should they not be as we write them. Their values are not told.
-
-    Nothing may be guessed then, whoever's they are: what they own is what others must leave alone.
-    """
-    try:
-        yield
-    except (ValueError, TypeError, KeyError, AttributeError):
-        names = ", ".join(record.name for record in records)
-        raise Conflict(
-            f"the inventory in the block document(s) {names} can't be read: somebody edited it",
-            hint="restore it, or delete the document: what is live and equal is adopted again",
-        ) from None
-
-
-def _entries(record: Record) -> list[Entry]:
-    with _reading([record]):
-        if int(record.data.get("format", 0)) > _FORMAT:
-            raise Unsupported(
-                f"the inventory {record.data.get('inventory')} was written by a newer version",
-                hint="upgrade the reconciler",
-            )
-        found = record.data.get("entries") or {}
-        return [_from_text(Key.parse(key), text) for key, text in found.items()]
-
-
-def _to_text(entry: Entry) -> str:
-    plain: dict[str, Any] = {
-        "id": entry.id,
-        "since": entry.since.isoformat(),
-        "commit": entry.commit,
-        "file": entry.file,
-        "prune": entry.prune,
-        "suspend": entry.suspend,
-        "fields": {
-            path: [mark.desired, mark.live, int(mark.secret), *mark.heals]
-            for path, mark in entry.fields.items()
-        },
-    }
-    if entry.notes is not None:
-        plain["notes"] = entry.notes
-    return json.dumps(plain, separators=(",", ":"))
-
-
-def _from_text(key: Key, text: str) -> Entry:
-    plain = json.loads(text)
-    return Entry(
-        key=key,
-        id=plain["id"],
-        since=datetime.fromisoformat(plain["since"]),
-        commit=plain["commit"],
-        file=plain["file"],
-        prune=plain["prune"],
-        suspend=plain["suspend"],
-        fields={
-            intern(path): FieldMark.of(
-                intern(desired), intern(live), secret=bool(secret), heals=tuple(heals)
-            )
-            for path, (desired, live, secret, *heals) in plain["fields"].items()
-        },
-        notes=plain.get("notes"),
-    )
+def _shards(record: Record) -> int:
+    """Return how many documents an inventory is spread over, by one of them."""
+    shards = int(record.data.get("shards", SHARDS))  # not said in format 1, which had sixteen
+    if shards not in (1, SHARDS):
+        raise ValueError(shards)
+    return shards

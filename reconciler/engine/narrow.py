@@ -39,12 +39,14 @@ class Known:
         desired: the revision that is in force, as git has it.
         session: with the ids of all that was seen.
         foreign: ids that other inventories hold, with their names.
+        shards: how many documents our inventory was spread over; with more, it takes a whole look.
         apart: what differs and stays so: held back, or drift that is only reported.
     """
 
     desired: DesiredState
     session: Session
     foreign: dict[str, str]
+    shards: int
     apart: frozenset[Key] = frozenset()
 
     def after(self, desired: DesiredState, report: Report) -> "Known":
@@ -127,7 +129,7 @@ async def observe(
         ForeignInventory: the inventory belongs to another repository or folder.
         Transient: the server does not answer.
     """
-    inventory = await access.store.load_some(keys, desired.origin)
+    inventory = await access.store.load_some(keys, desired.origin, known.shards)
     if inventory is None:
         return None
     part = replace(desired, declarations={key: desired.declarations[key] for key in sorted(keys)})

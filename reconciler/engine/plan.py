@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.engine import guard, order, resource
 from reconciler.engine.resource import Proposal, held
 from reconciler.model.desired import DesiredState
-from reconciler.model.inventory import Inventory, shard_of
+from reconciler.model.inventory import Inventory, shard_of, shards_for
 from reconciler.model.keys import Key
 from reconciler.model.live import Observed
 from reconciler.model.places import Place
@@ -83,7 +83,7 @@ def build(desired: DesiredState, observed: Observed, options: PlanOptions | None
         levels=levels,
         unchanged=len(wanted & desired.declarations.keys() - {c.key for c in changes}),
         reads=observed.reads,
-        writes=_writes(effective, levels),
+        writes=_writes(effective, levels, observed.inventory),
         notices=(*notices, *_notices(desired, observed)),
         environment=options.environment,
     )
@@ -184,7 +184,9 @@ def _only_drift(changes: Iterable[Change]) -> tuple[Change, ...]:
     )
 
 
-def _writes(effective: Sequence[Change], levels: Sequence[Sequence[Key]]) -> int:
+def _writes(
+    effective: Sequence[Change], levels: Sequence[Sequence[Key]], inventory: Inventory
+) -> int:
     """Estimate the writing requests of an apply: objects, inventory before and after, lease."""
     if not effective:
         return 0
@@ -193,8 +195,9 @@ def _writes(effective: Sequence[Change], levels: Sequence[Sequence[Key]]) -> int
     ahead = {
         change.key for change in effective if change.action is Action.CREATE or _disturbs(change)
     }
+    shards = shards_for(len(inventory.entries.keys() | by_key.keys()), inventory.shards)
     intents, records = (
-        sum(len({shard_of(key) for key in level if key in keys}) for level in levels)
+        sum(len({shard_of(key, shards) for key in level if key in keys}) for level in levels)
         for keys in (ahead, by_key)
     )
     return objects + intents + records + _LEASE_WRITES

@@ -11,11 +11,20 @@ from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.keys import Key
 
 SHARDS = 16
+"""Block documents of an inventory (DESIGN 6.3)."""
+
+FEW = 100
+"""As many entries (0.1 MB) are in one document: what writes fifty of them writes it, not sixteen."""
 
 
-def shard_of(key: Key) -> int:
-    """Return the number of the block document that holds a key's entry (DESIGN 6.3)."""
-    return hashlib.sha256(str(key).encode()).digest()[0] % SHARDS
+def shard_of(key: Key, shards: int = SHARDS) -> int:
+    """Return the number of the block document that holds a key's entry, of so many documents."""
+    return hashlib.sha256(str(key).encode()).digest()[0] % shards
+
+
+def shards_for(entries: int, shards: int = 1) -> int:
+    """Return the documents for so many entries, given those that they are in: never fewer again."""
+    return max(shards, SHARDS if entries > FEW else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,7 @@ class Inventory:
         exists: whether it is on the server yet.
         roots: root commits it was made from.
         path: folder in the repository it was made from.
+        shards: block documents that its entries are spread over.
     """
 
     name: str
@@ -90,3 +100,4 @@ class Inventory:
     exists: bool = True
     roots: tuple[str, ...] = ()
     path: str = ""
+    shards: int = 1

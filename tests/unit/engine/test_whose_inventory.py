@@ -16,7 +16,7 @@ OURS = Inventory("prod", {}, Fingerprinter(b"k"), roots=("aaa",), path="prefect"
 
 def claimed(origin, *, take_over=False):
     store = InventoryStore(MemoryApi(MemoryPrefect()), "prod")
-    store._shards = {0: SimpleNamespace()}
+    store._documents = {0: SimpleNamespace()}
     return store._claimed(OURS, origin, take_over=take_over), store._origin
 
 
