@@ -8,7 +8,7 @@ from typing import Any
 
 from anyio.abc import TaskGroup
 
-from reconciler.api.answers import result
+from reconciler.api.answers import Answer, result
 from reconciler.api.calls import Call, encode
 from reconciler.api.transport import RequestCounts, Sender
 from reconciler.errors import NotFound, NotPrefect, Unreachable
@@ -16,6 +16,8 @@ from reconciler.model.server import ServerFacts
 from reconciler.runtime.ahead import Asked
 
 __all__ = ["Api", "Repeat", "RequestCounts"]
+
+Page = list[dict[str, Any]]
 
 _READING = frozenset(
     {"count", "filter", "get_scheduled_flow_runs", "history", "lateness", "paginate", "read"}
@@ -54,6 +56,7 @@ class Api:
         self.type_ids: dict[str, tuple[str, str]] = {}
         self._sender = sender
         self._group = group
+        self._foreseen: dict[tuple[str, int, bytes | None], Asked[Page]] = {}
 
     @property
     def counts(self) -> RequestCounts:
@@ -97,7 +100,7 @@ class Api:
         repeatable = repeat is Repeat.SAFE
         read = repeatable and path.rstrip("/").rpartition("/")[2] in _READING
         call = Call("POST", path, None, content, repeatable, read, hidden, urgent)
-        answer = await self._sender.send(call)
+        answer = await self._answer(call)
         return answer.status, result(call, answer)
 
     async def patch(self, path: str, body: Any, *, urgent: bool = False) -> Any:
@@ -113,16 +116,26 @@ class Api:
     async def delete(self, path: str) -> None:
         """DELETE; repeated when the answer is lost, and then a 404 counts as done."""
         call = Call("DELETE", path)
-        answer = await self._sender.send(call)
+        answer = await self._answer(call)
         try:
             result(call, answer)
         except NotFound:
             if not answer.lost:
                 raise
 
+    def foresee(self, path: str, body: Mapping[str, Any] | None = None, *, size: int = 200) -> None:
+        """Ask for the first page of a listing that `pages` is soon to be asked for likewise.
+
+        Its answer is for the first who asks. With our first write it counts no more.
+        """
+        if self._group is not None:
+            question = partial(self._page, path, body, size, 0)
+            asked = Asked(self._group, question, _closed())
+            self._foreseen[path, size, encode(body)[0]] = asked
+
     async def pages(
         self, path: str, body: Mapping[str, Any] | None = None, *, size: int = 200
-    ) -> AsyncIterator[list[dict[str, Any]]]:
+    ) -> AsyncIterator[Page]:
         """Yield the pages of a filter endpoint, to the last one.
 
         While the caller looks at one, the server works on the next.
@@ -138,7 +151,7 @@ class Api:
             Transient: a page could not be read: the listing is not complete.
         """
         offset = 0
-        ahead: Asked[list[dict[str, Any]]] | None = None
+        ahead = self._foreseen.pop((path, size, encode(body)[0]), None) if self._foreseen else None
         try:
             while True:
                 given = self._page(path, body, size, offset) if ahead is None else ahead.answer()
@@ -146,8 +159,7 @@ class Api:
                 offset, ahead = offset + size, None
                 if len(page) == size and self._group is not None:
                     question = partial(self._page, path, body, size, offset)
-                    closed = Unreachable("the connection was closed meanwhile")
-                    ahead = Asked(self._group, question, closed)
+                    ahead = Asked(self._group, question, _closed())
                     await ahead.sent()
                 if page:
                     yield page
@@ -159,7 +171,7 @@ class Api:
 
     async def _page(
         self, path: str, body: Mapping[str, Any] | None, size: int, offset: int
-    ) -> list[dict[str, Any]]:
+    ) -> Page:
         wanted = {**(body or {}), "limit": size, "offset": offset}
         page = await self.post(path, wanted, repeat=Repeat.SAFE)
         if not isinstance(page, list):
@@ -174,4 +186,13 @@ class Api:
         return self._sender.server_clock.now()
 
     async def _send(self, call: Call) -> Any:
-        return result(call, await self._sender.send(call))
+        return result(call, await self._answer(call))
+
+    async def _answer(self, call: Call) -> Answer:
+        if not call.read:
+            self._foreseen.clear()
+        return await self._sender.send(call)
+
+
+def _closed() -> Exception:
+    return Unreachable("the connection was closed meanwhile")

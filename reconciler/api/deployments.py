@@ -9,6 +9,7 @@ from reconciler.errors import NotFound, NotPrefect
 from reconciler.model.schedules import to_wire
 
 _PAGE = 200  # servers refuse more (facts)
+_ALL = {"sort": "CREATED_DESC"}
 Body = dict[str, Any]
 
 
@@ -36,7 +37,12 @@ def pages(api: Api) -> AsyncIterator[list[dict[str, Any]]]:
 
     Names tie between flows; `created` hardly ever does.
     """
-    return api.pages("/deployments/filter", {"sort": "CREATED_DESC"}, size=_PAGE)
+    return api.pages("/deployments/filter", _ALL, size=_PAGE)
+
+
+def foresee(api: Api) -> None:
+    """Ask for the first of these pages ahead."""
+    api.foresee("/deployments/filter", _ALL, size=_PAGE)
 
 
 async def names(api: Api, flows: Iterable[str], among: Iterable[str]) -> frozenset[str]:

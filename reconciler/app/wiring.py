@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reconciler.api.client import Api
 from reconciler.api.connect import connect
+from reconciler.api.opening import Opening
 from reconciler.api.transport import Observer
 from reconciler.controller.pipeline import Desk
 from reconciler.errors import UsageError
@@ -51,11 +52,13 @@ class App:
         settings: read once.
         environ: the process's environment, for secrets and for children.
         clock: the machine's.
+        opening: a connection to the API that is on its way already.
     """
 
     settings: Settings
     environ: Mapping[str, str] = field(repr=False)
     clock: Clock
+    opening: Opening | None = None
 
     @classmethod
     def from_environment(cls) -> "App":
@@ -127,7 +130,13 @@ class App:
     ) -> AsyncIterator[Desk]:
         """Connect to the API for the time of the block; the observer is told of each request."""
         settings = connection or self.settings.connection
-        async with connect(settings, self.clock, observer=observer) as api:
+        opening = self.opening if connection is None and observer is None else None
+        opened = (
+            connect(settings, self.clock, observer=observer)
+            if opening is None or opening.taken
+            else opening.take()
+        )
+        async with opened as api:
             yield self.desk_of(api)
 
     def desk_of(self, api: Api) -> Desk:

@@ -58,7 +58,9 @@ JsonPatch = Annotated[
 class Part(BaseModel):
     """A mapping inside a block's data. Values from a server may hold keys of other versions."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True
+    )
 
 
 class BlockSettings(Part):

@@ -1,13 +1,17 @@
 """`reconciler apply`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.cli import options
 from reconciler.cli.execute import execute, guarded
 from reconciler.cli.exits import finish
+
+if TYPE_CHECKING:
+    from reconciler.model.report import Report
+    from reconciler.model.wishes import Location, Wishes
 
 
 def register(app: typer.Typer) -> None:
@@ -42,8 +46,6 @@ def apply(
     verbose: options.Verbose = 0,
 ) -> None:
     """Make Prefect match the manifests. Asks first on a terminal; elsewhere it needs --yes."""
-    from reconciler.cli import work
-
     where = guarded(options.location, path, repo, ref, folder, policy_from)
     wishes = options.wishes(
         env,
@@ -54,11 +56,27 @@ def apply(
         take_over=take_over,
         lock_timeout=lock_timeout,
     )
-    saved = None
-    if plan_file is not None:
-        saved = guarded(work.load, plan_file)
-        where, wishes = saved.merge(where, wishes)
-    report = execute(
-        work.apply, where, wishes, work.Consent(yes=yes, saved=saved, form=form), verbose
-    )
+    report = execute(_apply, where, wishes, plan_file, yes, form, verbose, imports=True)
+    from reconciler.cli import work
+
     finish(work.finish_apply(report, form, detailed=detailed_exitcode))
+
+
+async def _apply(
+    where: "Location",
+    wishes: "Wishes",
+    plan_file: Path | None,
+    yes: bool,
+    form: options.PlanFormat,
+    verbose: int,
+) -> "Report":
+    from reconciler.cli.begin import begin_to_plan
+
+    async with begin_to_plan(verbose) as app:
+        from reconciler.cli import work
+
+        saved = None
+        if plan_file is not None:
+            saved = work.load(plan_file)
+            where, wishes = saved.merge(where, wishes)
+        return await work.apply(app, where, wishes, work.Consent(yes=yes, saved=saved, form=form))

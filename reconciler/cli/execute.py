@@ -12,9 +12,16 @@ T = TypeVar("T")
 
 
 def execute(
-    work: Callable[..., Coroutine[Any, Any, T]] | Callable[..., Awaitable[T]], *args: Any
+    work: Callable[..., Coroutine[Any, Any, T]] | Callable[..., Awaitable[T]],
+    *args: Any,
+    imports: bool = False,
 ) -> T:
     """Run a coroutine function to its end.
+
+    Args:
+        work: the function.
+        args: its own.
+        imports: it imports more, and calls `memory.started` itself then.
 
     Raises:
         Finished: with 1 or 64 after an error of ours has been explained on stderr, with 130 after
@@ -29,7 +36,8 @@ def execute(
         # nobody reads (`signal.getsignal`), and ten thousand resources take it a second.
         ended.append(await work(*args))
 
-    memory.started()
+    if not imports:
+        memory.started()
     try:
         anyio.run(run)
     except BaseExceptionGroup as group:

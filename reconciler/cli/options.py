@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -149,3 +150,17 @@ def wishes(env: str | None, target: list[str] | None, **more: Any) -> "Wishes":
         k: tuple(v) if isinstance(v, list) else v for k, v in more.items() if v is not None
     }
     return Wishes(environment=env, targets=tuple(target or ()), **given)
+
+
+def require_one(wishes: Sequence["Wishes"]) -> None:
+    """Let one environment at a time be saved.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if len(wishes) > 1:
+        from reconciler.errors import UsageError
+
+        raise UsageError(
+            "a saved plan is of one environment", hint="save one after the other with --out"
+        )

@@ -1,13 +1,17 @@
 """`reconciler plan`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.cli import options
 from reconciler.cli.execute import execute, guarded
 from reconciler.cli.exits import DIFFERENT, DONE, finish
+
+if TYPE_CHECKING:
+    from reconciler.model.plan import Plan
+    from reconciler.model.wishes import Location, Wishes
 
 
 def register(app: typer.Typer) -> None:
@@ -36,8 +40,6 @@ def plan(
     verbose: options.Verbose = 0,
 ) -> None:
     """Show what would change: each field, why, from which file and line, and what it disturbs."""
-    from reconciler.cli import work
-
     where = guarded(options.location, path, repo, ref, folder, policy_from)
     shared = {
         "allow_deletes": allow_deletes,
@@ -49,10 +51,23 @@ def plan(
     names: list[str | None] = [*dict.fromkeys(env or [])]
     several = [options.wishes(one, target, **shared) for one in names or [None]]
     if out is not None:
-        guarded(work.require_one, several)
-    made = [execute(work.plan_or_problems, where, wishes, form, verbose) for wishes in several]
+        guarded(options.require_one, several)
+    made = [execute(_plan, where, wishes, form, verbose, imports=True) for wishes in several]
+    from reconciler.cli import work
+
     work.show_all(made, form)
     if out is not None:
         guarded(work.save, made[0], where, several[0], out)
     different = any(not one.empty for one in made)
     finish(DIFFERENT if detailed_exitcode and different else DONE)
+
+
+async def _plan(
+    where: "Location", wishes: "Wishes", form: options.PlanFormat, verbose: int
+) -> "Plan":
+    from reconciler.cli.begin import begin_to_plan
+
+    async with begin_to_plan(verbose) as app:
+        from reconciler.cli import work
+
+        return await work.plan_or_problems(app, where, wishes, form)

@@ -22,8 +22,6 @@ from reconciler.cli.prompt import ask
 from reconciler.cli.render import Format, markdown, render
 from reconciler.cli.render.words import counted
 from reconciler.controller import pipeline
-from reconciler.controller.drifts import dated, note_drifts
-from reconciler.controller.history import History
 from reconciler.controller.pipeline import Planned
 from reconciler.errors import HistoryUnavailable, InvalidManifests, Refused, UsageError
 from reconciler.kinds import KINDS
@@ -90,11 +88,10 @@ class Checked:
         return not any(p.severity is Severity.ERROR for p in self.problems)
 
 
-async def plan(where: Location, wishes: Wishes, verbose: int) -> Plan:
+async def plan(app: App, where: Location, wishes: Wishes) -> Plan:
     """Make a plan."""
     from reconciler.app.preflight import preflight
 
-    app = begin(verbose)
     desired = await _desired(app, where, wishes)
     async with app.desk() as desk:
         made = (await pipeline.make_plan(desk, desired, wishes)).plan
@@ -103,9 +100,11 @@ async def plan(where: Location, wishes: Wishes, verbose: int) -> Plan:
     return replace(made, notices=(*made.notices, *map(str, found)))
 
 
-async def drift(where: Location, wishes: Wishes, verbose: int) -> Plan:
+async def drift(app: App, where: Location, wishes: Wishes) -> Plan:
     """Make a plan of drift alone, and keep in mind when each was first seen."""
-    app = begin(verbose)
+    from reconciler.controller.drifts import dated, note_drifts
+    from reconciler.controller.history import History
+
     desired = await _desired(app, where, wishes)
     async with app.desk() as desk:
         made = (await pipeline.make_plan(desk, desired, wishes)).plan
@@ -120,22 +119,21 @@ async def drift(where: Location, wishes: Wishes, verbose: int) -> Plan:
         return dated(made, note_drifts(history, made, desired, now, whole=whole))
 
 
-async def plan_or_problems(where: Location, wishes: Wishes, form: PlanFormat, verbose: int) -> Plan:
+async def plan_or_problems(app: App, where: Location, wishes: Wishes, form: PlanFormat) -> Plan:
     """Make a plan; in Markdown the problems that prevent it are written to stdout as well.
 
     Reviewers read the comment in the pull request, not the log of a job.
     """
     try:
-        return await plan(where, wishes, verbose)
+        return await plan(app, where, wishes)
     except InvalidManifests as error:
         if form is PlanFormat.markdown:
             console.write(markdown.problems(error.problems))
         raise
 
 
-async def apply(where: Location, wishes: Wishes, consent: Consent, verbose: int) -> Report:
+async def apply(app: App, where: Location, wishes: Wishes, consent: Consent) -> Report:
     """Plan, ask, apply."""
-    app = begin(verbose)
     if consent.saved is None and not consent.yes and not sys.stdin.isatty():
         raise UsageError(
             "there is no terminal to ask on",
@@ -272,18 +270,6 @@ def show_all(plans: Sequence[Plan], form: PlanFormat) -> None:
         if number and form is PlanFormat.text:
             console.out().print()
         _show(plan, form)
-
-
-def require_one(wishes: Sequence[Wishes]) -> None:
-    """Let one environment at a time be saved.
-
-    Raises:
-        UsageError: there are several.
-    """
-    if len(wishes) > 1:
-        raise UsageError(
-            "a saved plan is of one environment", hint="save one after the other with --out"
-        )
 
 
 def finish_apply(report: Report, form: PlanFormat, *, detailed: bool) -> int:

@@ -12,6 +12,7 @@ INVENTORY_TYPE = "reconciler-inventory"
 LEASE_TYPE = "reconciler-lease"
 
 _VERSION = "1"
+_LISTING = "/block_documents/filter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,15 @@ class Record:
         )
 
 
+def foresee(api: Api, slug: str) -> None:
+    """Ask ahead for the documents of one type of ours."""
+    api.foresee(_LISTING, _all_of(slug))
+
+
+def _all_of(slug: str) -> dict[str, Any]:
+    return {"block_types": {"slug": {"any_": [slug]}}, "include_secrets": True}
+
+
 class Records:
     """The block documents of one type of ours."""
 
@@ -85,13 +95,9 @@ class Records:
 
     async def all(self) -> Sequence[Record]:
         """Return every document of the type, secrets included; none where the type is unknown."""
-        body = {
-            "block_types": {"slug": {"any_": [self._form.slug]}},
-            "include_secrets": True,
-        }
         found = [
             Record.of(answer)
-            async for page in self._api.pages("/block_documents/filter", body)
+            async for page in self._api.pages(_LISTING, _all_of(self._form.slug))
             for answer in page
         ]
         if found:

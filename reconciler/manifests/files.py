@@ -1,9 +1,7 @@
 """Which files of a tree are manifests."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-
-import pathspec
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from reconciler.manifests.content import decode
 from reconciler.manifests.marks import Limits
@@ -30,25 +28,27 @@ class Selection:
     problems: tuple[Problem, ...] = ()
 
 
+def _nothing(_path: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What leaves a path out, beside its name.
 
     Attributes:
-        ignored: of `.reconcilerignore`.
+        ignored: tells whether `.reconcilerignore` names a path.
         folders: those that belong to other environments.
     """
 
-    ignored: pathspec.GitIgnoreSpec = field(
-        default_factory=lambda: pathspec.GitIgnoreSpec.from_lines([])
-    )
+    ignored: Callable[[str], bool] = _nothing
     folders: tuple[str, ...] = ()
 
     def leave_out(self, path: str) -> bool:
         """Tell whether a path is no business of ours."""
         if path.startswith(".") or "/." in path or any(within(path, f) for f in self.folders):
             return True
-        return len(self.ignored) > 0 and self.ignored.match_file(path)
+        return self.ignored(path)
 
 
 def within(path: str, folder: str) -> bool:
@@ -86,19 +86,20 @@ def _passed_over(snapshot: Snapshot, rules: Rules) -> Iterator[Problem]:
             yield Problem(place, f"not read: {reason}", _ELSEWHERE, Severity.WARNING)
 
 
-def _ignored(snapshot: Snapshot, limits: Limits) -> tuple[pathspec.GitIgnoreSpec, list[Problem]]:
-    nothing = pathspec.GitIgnoreSpec.from_lines([])
+def _ignored(snapshot: Snapshot, limits: Limits) -> tuple[Callable[[str], bool], list[Problem]]:
     file = next((file for file in snapshot.files if file.path == IGNORE_FILE), None)
     if file is None:
-        return nothing, []
+        return _nothing, []
     if file.size > limits.size:
-        return nothing, [
+        return _nothing, [
             Problem(Mark().place(IGNORE_FILE), "larger than a manifest may be", "gitignore syntax")
         ]
     text = decode(snapshot.contents.read(file))
     if isinstance(text, Flaw):
-        return nothing, [text.problem(IGNORE_FILE)]
+        return _nothing, [text.problem(IGNORE_FILE)]
+    import pathspec  # noqa: PLC0415 - most trees have no such file
+
     try:
-        return pathspec.GitIgnoreSpec.from_lines(text.splitlines()), []
+        return pathspec.GitIgnoreSpec.from_lines(text.splitlines()).match_file, []
     except ValueError as error:
-        return nothing, [Problem(Mark().place(IGNORE_FILE), str(error), "gitignore syntax")]
+        return _nothing, [Problem(Mark().place(IGNORE_FILE), str(error), "gitignore syntax")]

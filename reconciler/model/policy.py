@@ -21,7 +21,7 @@ Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1), WithJsonSch
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Prune(_Frozen):

@@ -110,11 +110,31 @@ async def test_a_write_while_schedules_are_off_loses_no_due_run(server):
         due = sorted(map(moment, runs_of(server, live.id)))
         live = await KIND.read(session, KEY, live.id)
         declared = await declare(session, schedules=off, description="new")
-        noted = await KIND.before_update(session, live, differing(declared.fields, live))
-        assert (noted is not None) is session.facts.is_v2
         await update(session, live, differing(declared.fields, live))
         assert sorted(map(moment, runs_of(server, live.id))) == due
         assert len(due) >= 4
+
+
+async def test_a_write_after_schedules_were_turned_off_by_hand_loses_no_due_run(server):
+    async with session_with(server) as session:
+        live, _ = await late_due_and_claimed(server, session)
+        with server.client() as client:
+            path = f"/deployments/{live.id}/schedules"
+            (schedule,) = seed.request(client, "GET", path)
+            seed.request(client, "PATCH", f"{path}/{schedule['id']}", {"active": False})
+        due = sorted(map(moment, runs_of(server, live.id)))
+        live = await KIND.read(session, KEY, live.id)
+        await update(session, live, {"description": "new"})
+        assert sorted(map(moment, runs_of(server, live.id))) == due
+        assert len(due) >= 4
+
+
+async def test_nothing_is_noted_where_nothing_is_to_come_back(server):
+    off = [{**MINUTE[0], "active": False}]
+    async with session_with(server) as session:
+        live = await create(session, schedules=off)
+        assert await KIND.before_update(session, live, {"description": "new"}) is None
+        assert await KIND.before_update(session, live, {"schedules": MINUTE}) is not None
 
 
 class LateScheduler(RecordingApi):

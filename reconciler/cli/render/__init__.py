@@ -1,6 +1,5 @@
 """Plans and reports as text, JSON, Markdown and HTML. Pure: values in, strings out."""
 
-from collections.abc import Callable
 from enum import StrEnum
 
 from reconciler.model.plan import Plan
@@ -18,15 +17,21 @@ class Format(StrEnum):
 
 def render(subject: Plan | Report, form: Format) -> str:
     """Write a plan or a report in a format; text comes with rich markup."""
-    from reconciler.cli.render import html, markdown, text
+    match form:
+        case Format.TEXT:
+            from reconciler.cli.render import text
 
-    writers: dict[Format, Callable[[Plan | Report], str]] = {
-        Format.TEXT: text.write,
-        Format.JSON: as_json,
-        Format.MARKDOWN: markdown.write,
-        Format.HTML: html.write,
-    }
-    return writers[form](subject)
+            return text.write(subject)
+        case Format.MARKDOWN:
+            from reconciler.cli.render import markdown
+
+            return markdown.write(subject)
+        case Format.HTML:
+            from reconciler.cli.render import html
+
+            return html.write(subject)
+        case Format.JSON:
+            return as_json(subject)
 
 
 def as_json(subject: Plan | Report) -> str:
