@@ -6,6 +6,7 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
+import anyio
 from anyio.abc import TaskGroup
 
 from reconciler.api.answers import Answer, result
@@ -56,7 +57,7 @@ class Api:
         self.type_ids: dict[str, tuple[str, str]] = {}
         self._sender = sender
         self._group = group
-        self._foreseen: dict[tuple[str, int, bytes | None], Asked[Page]] = {}
+        self._foreseen: dict[tuple[str, int, bytes | None], tuple[Asked[Page], float]] = {}
 
     @property
     def counts(self) -> RequestCounts:
@@ -123,15 +124,48 @@ class Api:
             if not answer.lost:
                 raise
 
-    def foresee(self, path: str, body: Mapping[str, Any] | None = None, *, size: int = 200) -> None:
+    def foresee(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        size: int = 200,
+        fresh: float = 2.0,
+    ) -> None:
         """Ask for the first page of a listing that `pages` is soon to be asked for likewise.
 
-        Its answer is for the first who asks. With our first write it counts no more.
+        Its answer is for the first who asks for it. With our first write it counts no more.
+
+        Args:
+            path: as for `pages`.
+            body: likewise.
+            size: likewise.
+            fresh: seconds for which it counts: as old as that the first page of any listing may be
+                when its last one comes.
         """
         if self._group is not None:
             question = partial(self._page, path, body, size, 0)
             asked = Asked(self._group, question, _closed())
-            self._foreseen[path, size, encode(body)[0]] = asked
+            self._foreseen[path, size, encode(body)[0]] = asked, anyio.current_time() + fresh
+
+    def _take_foreseen(
+        self, path: str, body: Mapping[str, Any] | None, size: int
+    ) -> Asked[Page] | None:
+        if not self._foreseen:
+            return None
+        found = self._foreseen.pop((path, size, encode(body)[0]), None)
+        if found is None:
+            return None
+        asked, until = found
+        if anyio.current_time() < until:
+            return asked
+        asked.give_up()
+        return None
+
+    def _forget_foreseen(self) -> None:
+        for asked, _ in self._foreseen.values():
+            asked.give_up()
+        self._foreseen.clear()
 
     async def pages(
         self, path: str, body: Mapping[str, Any] | None = None, *, size: int = 200
@@ -151,7 +185,7 @@ class Api:
             Transient: a page could not be read: the listing is not complete.
         """
         offset = 0
-        ahead = self._foreseen.pop((path, size, encode(body)[0]), None) if self._foreseen else None
+        ahead = self._take_foreseen(path, body, size)
         try:
             while True:
                 given = self._page(path, body, size, offset) if ahead is None else ahead.answer()
@@ -190,7 +224,7 @@ class Api:
 
     async def _answer(self, call: Call) -> Answer:
         if not call.read:
-            self._foreseen.clear()
+            self._forget_foreseen()
         return await self._sender.send(call)
 
 

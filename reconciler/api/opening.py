@@ -34,11 +34,6 @@ class Opening:
         """Whether somebody has used it: then it is closed."""
         group.start_soon(self._hold)
 
-    @property
-    def closed(self) -> bool:
-        """Whether the connection is there no more, or has never come about."""
-        return self._closed.is_set()
-
     async def _hold(self) -> None:
         try:
             async with self._connection as api:

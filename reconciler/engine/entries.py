@@ -32,8 +32,8 @@ def reading(records: Sequence[Record]) -> Iterator[None]:
         ) from None
 
 
-def entries_of(record: Record) -> list[Entry]:
-    """Read a document's entries.
+def require_readable(record: Record) -> None:
+    """Refuse what only a newer version of this program can read.
 
     Raises:
         Conflict: somebody else wrote into it.
@@ -45,6 +45,17 @@ def entries_of(record: Record) -> list[Entry]:
                 f"the inventory {record.data.get('inventory')} was written by a newer version",
                 hint="upgrade the reconciler",
             )
+
+
+def entries_of(record: Record) -> list[Entry]:
+    """Read a document's entries.
+
+    Raises:
+        Conflict: somebody else wrote into it.
+        Unsupported: a newer version of this program wrote it.
+    """
+    require_readable(record)
+    with reading([record]):
         found = record.data.get("entries") or {}
         return [_from_text(Key.parse(key), text) for key, text in found.items()]
 

@@ -18,7 +18,7 @@ import anyio
 
 from reconciler.api.client import Api, Repeat
 from reconciler.engine.documents import INVENTORY_TYPE, Form, Record, Records
-from reconciler.engine.entries import FORMAT, entries_of, reading, to_text
+from reconciler.engine.entries import FORMAT, entries_of, reading, require_readable, to_text
 from reconciler.errors import (
     AlreadyExists,
     Forbidden,
@@ -169,6 +169,8 @@ class InventoryStore:
 
     def _take(self, ours: Sequence[Record]) -> Inventory:
         """Remember what documents of ours say."""
+        for record in ours:
+            require_readable(record)
         with reading(ours):
             self._documents = {int(record.data["shard"]): record for record in ours}
             self._shards = max(map(_shards, ours), default=1)
@@ -271,7 +273,7 @@ class InventoryStore:
 
     def _order(self, concerned: Collection[int], parts: Iterable[int]) -> Sequence[set[int]]:
         """Return which documents to write, one group after the other."""
-        if self._moving:  # the first one has every entry: it is cut when all others have theirs
+        if self._moving:  # the first one has what the others lack: it is cut when they have it
             return [{*parts, *self._documents} - {0}, {0}]
         if not self._documents:  # the first write registers the block type
             first = {min(concerned)}

@@ -39,7 +39,8 @@ class Known:
         desired: the revision that is in force, as git has it.
         session: with the ids of all that was seen.
         foreign: ids that other inventories hold, with their names.
-        shards: how many documents our inventory was spread over; with more, it takes a whole look.
+        shards: how many documents our inventory was spread over; with another
+            number of them it takes a whole look.
         apart: what differs and stays so: held back, or drift that is only reported.
     """
 

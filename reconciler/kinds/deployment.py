@@ -216,13 +216,13 @@ tags: [prod]
         if whole.get("paused") or not (scheduled or whole.get("schedules")):
             return None
         v2 = session.facts.is_v2
-        if not (_active(live.fields) or _active(whole)):
-            # There are no future runs. Overdue ones are left by 3.x, and on 2.20 were deleted when the
-            # schedules were turned off, by whatever means (2.20.26, tried).
-            return None
+        active = _active(live.fields) or _active(whole)
+        if not (active or v2):
+            return None  # there are no future runs, and 3.x leaves the others (see `refill`)
         replaced = "schedules" in fields or (needs_post(live, fields, v2=v2) and not v2)
         seen = await refill.look(session.api, live.id, scheduled=scheduled, new_keys=replaced)
-        return seen.notes()
+        # Schedules that are off still leave a run that an agent gave back, or that somebody retries.
+        return seen.notes() if active or seen.overdue or seen.coming else None
 
     async def update(self, session: Session, live: Live, fields: Fields) -> None:
         """Write fields with the least request that carries them."""

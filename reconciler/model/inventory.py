@@ -11,10 +11,10 @@ from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.keys import Key
 
 SHARDS = 16
-"""Block documents of an inventory (DESIGN 6.3)."""
+"""Block documents of an inventory of many entries (DESIGN 6.3)."""
 
 FEW = 100
-"""As many entries (0.1 MB) are in one document: what writes fifty of them writes it, not sixteen."""
+"""Up to so many entries (0.1 MB) are in one block document: most applies then write one, not sixteen."""
 
 
 def shard_of(key: Key, shards: int = SHARDS) -> int:

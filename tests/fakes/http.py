@@ -19,12 +19,17 @@ class ScriptedServer(httpx.AsyncBaseTransport):
 
     Attributes:
         requests: as they came; their bodies are read.
+        closed: whether its client has closed the connection.
     """
 
     def __init__(self, *script: Step, otherwise: Step | None = None) -> None:
         self.script = list(script)
         self.otherwise = otherwise
         self.requests: list[httpx.Request] = []
+        self.closed = False
+
+    async def aclose(self) -> None:
+        self.closed = True
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()

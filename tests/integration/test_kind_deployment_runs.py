@@ -129,6 +129,20 @@ async def test_a_write_after_schedules_were_turned_off_by_hand_loses_no_due_run(
         assert len(due) >= 4
 
 
+async def test_a_run_that_was_given_back_while_schedules_are_off_is_not_lost(server):
+    """As an agent that is stopped does it; on 2.20 the next write would delete it."""
+    off = [{**MINUTE[0], "active": False}]
+    async with session_with(server) as session:
+        live, old = await late_due_and_claimed(server, session)
+        await update(session, live, {"schedules": off})
+        claimed = sorted(old, key=moment)[2]
+        with server.client() as client:
+            seed.set_state(client, claimed["id"], "SCHEDULED")
+        live = await KIND.read(session, KEY, live.id)
+        await update(session, live, {"description": "new"})
+        assert moment(claimed) in moments(runs_of(server, live.id))
+
+
 async def test_nothing_is_noted_where_nothing_is_to_come_back(server):
     off = [{**MINUTE[0], "active": False}]
     async with session_with(server) as session:

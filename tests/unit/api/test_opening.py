@@ -78,6 +78,16 @@ async def test_after_a_write_what_was_asked_ahead_counts_no_more(verb):
             assert await listing(api, {"sort": "A"}) == [FULL[:1]]
 
 
+async def test_what_was_asked_long_ahead_counts_no_more():
+    scripted = server(answer(200, LAST), answer(200, FULL[:1]))
+    async with owned() as group:
+        connection = connect(ConnectionSettings.to(URL), VirtualClock(), transport=scripted)
+        made = Opening(group, connection, lambda api: api.foresee("/x/filter", size=2, fresh=0))
+        await reached(scripted, 2)
+        async with made.take() as api:
+            assert await listing(api, None) == [FULL[:1]]
+
+
 async def test_without_an_answer_the_failure_is_for_whoever_lists():
     scripted = server(answer(200, {}), answer(200, FULL[:1]))
     async with opening(scripted) as made, made.take() as api:
@@ -106,7 +116,7 @@ async def test_the_connection_is_closed_when_its_user_is_done():
     scripted = server(answer(200, LAST))
     async with opening(scripted) as made:
         async with made.take() as api:
-            assert not made.closed
             assert await listing(api, {"sort": "A"}) == [LAST]
+            assert not scripted.closed
         assert made.taken
-        assert made.closed
+        assert scripted.closed

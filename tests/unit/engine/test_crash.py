@@ -3,6 +3,7 @@
 import pytest
 
 from reconciler.engine.lease import TTL
+from reconciler.model.inventory import SHARDS
 from reconciler.model.values import Ref, Secret
 from tests.fakes.bench import BLOCK, DEPLOYMENT, Bench, declare, tree
 from tests.fakes.prefect_memory import Killed, kill_at
@@ -56,13 +57,16 @@ async def killed(call):
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("start", ["empty server", "applied before"])
+@pytest.mark.parametrize("start", ["empty server", "applied before", "applied and to be spread"])
 async def test_killed_at_any_request_the_next_apply_converges(moment, start):
     deaths = 0
     for number in range(1, 200):
         bench = Bench()
-        if start == "applied before":
+        if start != "empty server":
             await bench.apply(BEFORE)
+        if start == "applied and to be spread":
+            for record in bench.server.records("reconciler-inventory"):
+                record["data"]["shards"] = SHARDS
         if not await killed(bench.apply(AFTER, kill_at(number, moment))):
             break
         deaths += 1
