@@ -25,6 +25,8 @@ from tests.testbed.prefect import PrefectServer
 
 COUNT = 50
 _BUSY = 503
+_REST = 6.0
+"""Seconds after which a server has done what the one before has left it to do: events, schedules."""
 # Prefect 3.8.8's `deploy` ends after its first deployment, since its own server refuses the
 # question for workers (422, tried); so the peer is told that there are none. 2.20 needs no help.
 _DEPLOY = """
@@ -72,6 +74,7 @@ class Bed:
         self.server.reset()
         with self.server.client() as client:
             seed.request(client, "POST", "/work_pools/", {"name": "pool", "type": "process"})
+        time.sleep(_REST)
 
     def prefect(self) -> bed.Taken:
         """Run `prefect deploy --all`."""

@@ -23,7 +23,7 @@ from tests.testbed.prefect import PrefectServer
 
 RUNS = 24
 LIMIT = 8
-LATE_RUNS = 9
+LATE_RUNS = 21  # their latencies lie between 2 and 20 s
 FLOW = """
 import time
 from prefect import flow, runtime

@@ -1,6 +1,7 @@
 """The client: every request to Prefect goes through `Api`. `connect` (connect.py) makes one."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from enum import Enum
 from functools import partial
@@ -14,7 +15,7 @@ from reconciler.api.calls import Call, encode
 from reconciler.api.transport import RequestCounts, Sender
 from reconciler.errors import NotFound, NotPrefect, Unreachable
 from reconciler.model.server import ServerFacts
-from reconciler.runtime.ahead import Asked
+from reconciler.runtime.ahead import Ahead
 
 __all__ = ["Api", "Repeat", "RequestCounts"]
 
@@ -57,7 +58,7 @@ class Api:
         self.type_ids: dict[str, tuple[str, str]] = {}
         self._sender = sender
         self._group = group
-        self._foreseen: dict[tuple[str, int, bytes | None], tuple[Asked[Page], float]] = {}
+        self._foreseen: dict[tuple[str, int, bytes | None], tuple[Ahead[Page], float]] = {}
 
     @property
     def counts(self) -> RequestCounts:
@@ -130,42 +131,24 @@ class Api:
         body: Mapping[str, Any] | None = None,
         *,
         size: int = 200,
-        fresh: float = 2.0,
+        waiting: int = 0,
+        fresh: float = 10.0,
     ) -> None:
-        """Ask for the first page of a listing that `pages` is soon to be asked for likewise.
+        """Begin with a listing that `pages` is soon to be asked for likewise.
 
-        Its answer is for the first who asks for it. With our first write it counts no more.
+        It is for the first who asks for it. With our first write it counts no more.
 
         Args:
             path: as for `pages`.
             body: likewise.
             size: likewise.
-            fresh: seconds for which it counts: as old as that the first page of any listing may be
+            waiting: how many pages may wait, beside the one that is asked for next.
+            fresh: seconds for which it counts, from now: the first page of a long listing is as old
                 when its last one comes.
         """
         if self._group is not None:
-            question = partial(self._page, path, body, size, 0)
-            asked = Asked(self._group, question, _closed())
-            self._foreseen[path, size, encode(body)[0]] = asked, anyio.current_time() + fresh
-
-    def _take_foreseen(
-        self, path: str, body: Mapping[str, Any] | None, size: int
-    ) -> Asked[Page] | None:
-        if not self._foreseen:
-            return None
-        found = self._foreseen.pop((path, size, encode(body)[0]), None)
-        if found is None:
-            return None
-        asked, until = found
-        if anyio.current_time() < until:
-            return asked
-        asked.give_up()
-        return None
-
-    def _forget_foreseen(self) -> None:
-        for asked, _ in self._foreseen.values():
-            asked.give_up()
-        self._foreseen.clear()
+            listing = self._begin(self._group, path, body, size, waiting)
+            self._foreseen[path, size, encode(body)[0]] = listing, anyio.current_time() + fresh
 
     async def pages(
         self, path: str, body: Mapping[str, Any] | None = None, *, size: int = 200
@@ -184,33 +167,59 @@ class Api:
         Raises:
             Transient: a page could not be read: the listing is not complete.
         """
-        offset = 0
-        ahead = self._take_foreseen(path, body, size)
-        try:
-            while True:
-                given = self._page(path, body, size, offset) if ahead is None else ahead.answer()
-                page = await given
-                offset, ahead = offset + size, None
-                if len(page) == size and self._group is not None:
-                    question = partial(self._page, path, body, size, offset)
-                    ahead = Asked(self._group, question, _closed())
-                    await ahead.sent()
-                if page:
-                    yield page
-                if len(page) < size:
-                    return
-        finally:
-            if ahead is not None:
-                ahead.give_up()
+        listing = self._take_foreseen(path, body, size)
+        if listing is None and self._group is not None:
+            listing = self._begin(self._group, path, body, size)
+        pages = self._pages(path, body, size) if listing is None else listing.items()
+        async with aclosing(pages):
+            async for page in pages:
+                yield page
 
-    async def _page(
-        self, path: str, body: Mapping[str, Any] | None, size: int, offset: int
-    ) -> Page:
-        wanted = {**(body or {}), "limit": size, "offset": offset}
-        page = await self.post(path, wanted, repeat=Repeat.SAFE)
-        if not isinstance(page, list):
-            raise NotPrefect(f"POST {path}: the answer is no list")
-        return page
+    def _begin(
+        self,
+        group: TaskGroup,
+        path: str,
+        body: Mapping[str, Any] | None,
+        size: int,
+        waiting: int = 0,
+    ) -> Ahead[Page]:
+        closed = Unreachable("the connection was closed meanwhile")
+        return Ahead(group, partial(self._pages, path, body, size), closed, waiting=waiting)
+
+    def _take_foreseen(
+        self, path: str, body: Mapping[str, Any] | None, size: int
+    ) -> Ahead[Page] | None:
+        if not self._foreseen:
+            return None
+        found = self._foreseen.pop((path, size, encode(body)[0]), None)
+        if found is None:
+            return None
+        listing, until = found
+        if anyio.current_time() < until:
+            return listing
+        listing.drop()
+        return None
+
+    def forget_foreseen(self) -> None:
+        """Let go of listings that nobody has asked for."""
+        for listing, _ in self._foreseen.values():
+            listing.drop()
+        self._foreseen.clear()
+
+    async def _pages(
+        self, path: str, body: Mapping[str, Any] | None, size: int
+    ) -> AsyncGenerator[Page]:
+        offset = 0
+        while True:
+            wanted = {**(body or {}), "limit": size, "offset": offset}
+            page = await self.post(path, wanted, repeat=Repeat.SAFE)
+            if not isinstance(page, list):
+                raise NotPrefect(f"POST {path}: the answer is no list")
+            if page:
+                yield page
+            if len(page) < size:
+                return
+            offset += size
 
     def now(self) -> datetime:
         """The server's clock (its `Date` header plus the time since), in UTC.
@@ -224,9 +233,5 @@ class Api:
 
     async def _answer(self, call: Call) -> Answer:
         if not call.read:
-            self._forget_foreseen()
+            self.forget_foreseen()
         return await self._sender.send(call)
-
-
-def _closed() -> Exception:
-    return Unreachable("the connection was closed meanwhile")

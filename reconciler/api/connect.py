@@ -72,7 +72,11 @@ async def connect(
         sender = Sender(http, clock, patience, csrf=settings.csrf, observer=observer)
         facts = await _facts(sender, settings.api_url)
         async with owned() as group:
-            yield Api(sender, facts, group)
+            api = Api(sender, facts, group)
+            try:
+                yield api
+            finally:
+                api.forget_foreseen()
 
 
 def _http(

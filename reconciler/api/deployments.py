@@ -10,6 +10,8 @@ from reconciler.model.schedules import to_wire
 
 _PAGE = 200  # servers refuse more (facts)
 _ALL = {"sort": "CREATED_DESC"}
+_WAITING = 10
+"""Pages that wait while manifests are read; of ten thousand, each as a file, reading takes 3 s."""
 Body = dict[str, Any]
 
 
@@ -41,8 +43,8 @@ def pages(api: Api) -> AsyncIterator[list[dict[str, Any]]]:
 
 
 def foresee(api: Api) -> None:
-    """Ask for the first of these pages ahead."""
-    api.foresee("/deployments/filter", _ALL, size=_PAGE)
+    """Begin with these pages."""
+    api.foresee("/deployments/filter", _ALL, size=_PAGE, waiting=_WAITING)
 
 
 async def names(api: Api, flows: Iterable[str], among: Iterable[str]) -> frozenset[str]:

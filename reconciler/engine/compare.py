@@ -128,8 +128,8 @@ class Comparer:
         declared = keys[0] in self.declaration.fields
         return FieldChange(
             path=path,
-            before=diff.shown(old, old, secret=secret, fingerprinter=self.fingerprinter),
-            after=diff.shown(new, old, secret=secret, fingerprinter=self.fingerprinter),
+            before=diff.shown(old, old, secret=secret),
+            after=diff.shown(new, old, secret=secret),
             cause=why,
             source=self.declaration.at(path) if declared else None,
             held=self._held(path, why),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.model import paths
-from reconciler.model.fingerprint import Fingerprinter
+from reconciler.model.fingerprint import Fingerprinter, same
 from reconciler.model.values import (
     ABSENT,
     Absent,
@@ -27,11 +27,6 @@ SECRET_CHANGED = "<secret, changed>"  # noqa: S105
 _SHORTEST = 6  # shorter secret texts occur by chance in other values
 
 
-def equal(before: Value, after: Value, fingerprinter: Fingerprinter) -> bool:
-    """Tell whether Prefect would take two values for the same."""
-    return fingerprinter.of(before) == fingerprinter.of(after)
-
-
 def differing(
     before: Mapping[str, Value], after: Mapping[str, Value], fingerprinter: Fingerprinter
 ) -> tuple[tuple[str, ...], ...]:
@@ -39,7 +34,7 @@ def differing(
 
     Mappings are descended into, lists are not.
     """
-    if equal(before, after, fingerprinter):
+    if same(before, after):
         return ()
     from deepdiff import DeepDiff  # noqa: PLC0415 - a start that needs none of it is quicker
 
@@ -110,20 +105,18 @@ def settle(
     return after, before
 
 
-def shown(value: Value, other: Value, *, secret: bool, fingerprinter: Fingerprinter) -> Any:
+def shown(value: Value, other: Value, *, secret: bool) -> Any:
     """Return what people may see of one side of a difference.
 
     Args:
         value: the side to show.
         other: the side before it (for the live side: itself).
         secret: whether the path holds, or ever held, a secret on either side.
-        fingerprinter: tells whether a secret changed.
     """
     if isinstance(value, Absent):
         return ABSENT
     if secret or contains_secret(value):
-        same = isinstance(other, Absent) or equal(value, other, fingerprinter)
-        return SECRET if same else SECRET_CHANGED
+        return SECRET if isinstance(other, Absent) or same(value, other) else SECRET_CHANGED
     return plain(value)
 
 

@@ -38,7 +38,7 @@ from reconciler.model.inventory import (
 from reconciler.model.keys import Key
 from reconciler.model.near import did_you_mean
 from reconciler.model.snapshot import Origin
-from reconciler.model.values import ABSENT, Secret
+from reconciler.model.values import Secret
 from reconciler.runtime.together import together
 
 _MASK = "********"
@@ -212,7 +212,7 @@ class InventoryStore:
 
     def _unmarked(self, entry: Entry) -> Entry:
         """Without the key fingerprints mean nothing; what was secret stays redacted."""
-        absent = Fingerprinter(self._key).of(ABSENT)
+        absent = Fingerprinter(self._key).absent
         secret = [path for path, mark in entry.fields.items() if mark.secret]
         return replace(
             entry, fields={path: FieldMark(absent, absent, secret=True) for path in secret}

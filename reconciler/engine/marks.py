@@ -10,7 +10,7 @@ from reconciler.model.fingerprint import Fingerprinter
 from reconciler.model.inventory import Entry, FieldMark
 from reconciler.model.paths import leaf_paths, related, split, within
 from reconciler.model.plan import Cause, FieldChange
-from reconciler.model.values import ABSENT, Fields, contains_masked, contains_secret
+from reconciler.model.values import Fields, contains_masked, contains_secret
 
 HEALS = 3  # so many heals within HEAL_SECONDS and a field is left alone (DESIGN 6.11)
 HEAL_SECONDS = 3600.0
@@ -47,14 +47,14 @@ def masked(fields: Fields) -> frozenset[str]:
 
 def last_desired(entry: Entry | None, fingerprinter: Fingerprinter) -> Prints:
     """Return the fingerprints of what git declared at the last apply."""
-    absent = fingerprinter.of(ABSENT)
+    absent = fingerprinter.absent
     marks = {} if entry is None else entry.fields
     return {path: mark.desired for path, mark in marks.items() if mark.desired != absent}
 
 
 def last_live(entry: Entry | None, fingerprinter: Fingerprinter) -> Prints:
     """Return the fingerprints of what was live after the last apply."""
-    absent = fingerprinter.of(ABSENT)
+    absent = fingerprinter.absent
     marks = {} if entry is None else entry.fields
     return {path: mark.live for path, mark in marks.items() if mark.live != absent}
 
@@ -82,7 +82,7 @@ def fields_of(
     secret = secrets(wanted) | secrets(seen)
     old: Mapping[str, FieldMark] = {} if entry is None else entry.fields
     kept = {path for path, mark in old.items() if mark.secret or mark.heals}
-    absent = fingerprinter.of(ABSENT)
+    absent = fingerprinter.absent
     marks = {}
     for path in sorted(desired.keys() | found.keys() | kept):
         before = old.get(path)
@@ -110,7 +110,7 @@ def with_changes(
     """Add to marks what an apply did: heals are counted, and what was held stays as it was."""
     found = dict(marks)
     old: Mapping[str, FieldMark] = {} if entry is None else entry.fields
-    absent = fingerprinter.of(ABSENT)
+    absent = fingerprinter.absent
     for change in changes:
         if change.held is not None:
             for path in [path for path in found if related(path, change.path)]:

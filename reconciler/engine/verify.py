@@ -81,8 +81,8 @@ def remaining(
             found.append(
                 FieldChange(
                     path=path,
-                    before=diff.shown(old, old, secret=secret, fingerprinter=fingerprinter),
-                    after=diff.shown(new, old, secret=secret, fingerprinter=fingerprinter),
+                    before=diff.shown(old, old, secret=secret),
+                    after=diff.shown(new, old, secret=secret),
                     cause=Cause.DRIFT,
                     source=declaration.at(path),
                     held=_DROPPED if old is ABSENT else _KEPT,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from reconciler.model.values import ABSENT, MASKED, Secret, Value, join, leaves
+from reconciler.model.values import ABSENT, MASKED, Secret, Value, is_mapping, join, leaves
 
 _WORD = re.compile(r'\["(.*?)"\]|([^.\[\]]+)')
 
@@ -66,7 +66,7 @@ def opened(value: Value) -> Value:
         if not isinstance(revealed, Mapping):
             return value
         return {str(key): opened(Secret(inner, *value.names)) for key, inner in revealed.items()}
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return {str(key): opened(inner) for key, inner in value.items()}
     return value
 

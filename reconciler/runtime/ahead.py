@@ -1,6 +1,6 @@
-"""Asking for the next thing while somebody looks at the last one."""
+"""Making the next thing while somebody looks at the last one."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 T = TypeVar("T")
 
 _GOES_OUT = 0.003
-"""Seconds that a question is given to get out, before whoever looks at the last answer computes."""
+"""Seconds that the next question is given to get out, before whoever looks at an answer computes."""
 
 
 @asynccontextmanager
@@ -29,55 +29,62 @@ async def owned() -> AsyncIterator[TaskGroup]:
         raise failure
 
 
-class Asked(Generic[T]):
-    """A question on its way, in a task that its group owns; its failure waits for whoever asks for it."""
+class Ahead(Generic[T]):
+    """Items of a generator, made before they are wanted, by a task that a group owns."""
 
     def __init__(
-        self, group: TaskGroup, question: Callable[[], Awaitable[T]], given_up: Exception
+        self,
+        group: TaskGroup,
+        source: Callable[[], AsyncIterator[T]],
+        given_up: Exception,
+        *,
+        waiting: int = 0,
     ) -> None:
-        """Ask.
+        """Begin with the first one.
 
         Args:
             group: owns the task.
-            question: what is asked.
-            given_up: raised where there will be no answer any more.
+            source: makes the items; its failure is raised by `items`.
+            given_up: raised where there will be no more items, though they are not all.
+            waiting: how many of them may wait, beside the one that is made next.
         """
-        self._question = question
+        self._source = source
         self._given_up = given_up
+        self._made, self._wanted = anyio.create_memory_object_stream[T](waiting)
         self._ended = anyio.Event()
-        self._answers: list[T] = []
-        self._failure: Exception | None = None
+        self._failure: Exception | None = given_up
         self._scope = anyio.CancelScope()
-        group.start_soon(self._ask)
+        group.start_soon(self._make)
 
-    async def _ask(self) -> None:
+    async def _make(self) -> None:
         try:
-            with self._scope:
-                self._answers.append(await self._question())
-        except Exception as error:  # noqa: BLE001 - raised by `answer`
+            with self._scope, self._made:
+                async for item in self._source():
+                    await self._made.send(item)
+                self._failure = None
+        except Exception as error:  # noqa: BLE001 - raised by `items`
             self._failure = error
         finally:
             self._ended.set()
 
-    async def sent(self) -> None:
-        """Let it get out."""
-        with anyio.move_on_after(_GOES_OUT):
-            await self._ended.wait()
-
-    def give_up(self) -> None:
-        """End it: nobody wants the answer."""
+    def drop(self) -> None:
+        """Make no more of them, and forget those that wait."""
         self._scope.cancel()
+        self._wanted.close()
 
-    async def answer(self) -> T:
-        """Wait for the answer.
+    async def items(self) -> AsyncGenerator[T]:
+        """Yield them all, once; while one is looked at, the next is made.
 
         Raises:
-            Exception: what the question raised; or what stands for its having been given up, or for
-                the end of its group.
+            Exception: what the source raised; or what stands for the end of its group.
         """
-        await self._ended.wait()
-        if self._failure is not None:
-            raise self._failure
-        if not self._answers:
-            raise self._given_up
-        return self._answers[0]
+        try:
+            async for item in self._wanted:
+                with anyio.move_on_after(_GOES_OUT):
+                    await self._ended.wait()
+                yield item
+            await self._ended.wait()
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            self.drop()

@@ -1,9 +1,11 @@
-"""Tasks that a scope owns, and questions asked ahead."""
+"""Tasks that a scope owns, and items made ahead."""
+
+from contextlib import aclosing
 
 import anyio
 import pytest
 
-from reconciler.runtime.ahead import Asked, owned
+from reconciler.runtime.ahead import Ahead, owned
 
 pytestmark = pytest.mark.anyio
 
@@ -44,42 +46,92 @@ async def test_it_can_be_cancelled_from_outside():
     assert scope.cancelled_caught
 
 
-async def test_a_failure_waits_for_whoever_asks_for_the_answer():
-    async def fails():
-        raise ValueError("no")
+class Source:
+    """Counts, and remembers how far it came."""
 
+    def __init__(self, count, failure=None):
+        self.count, self.failure, self.made = count, failure, []
+
+    async def __call__(self):
+        for number in range(self.count):
+            await anyio.lowlevel.checkpoint()
+            self.made.append(number)
+            yield number
+        if self.failure is not None:
+            raise self.failure
+
+
+async def settled():
+    for _ in range(20):
+        await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("waiting", [0, 2, 30])
+async def test_every_item_comes_once_and_in_order(waiting):
     async with owned() as group:
-        asked = Asked(group, fails, GONE)
-        await asked.sent()
+        ahead = Ahead(group, Source(9), GONE, waiting=waiting)
+        assert [item async for item in ahead.items()] == list(range(9))
+
+
+@pytest.mark.parametrize("waiting", [0, 2])
+async def test_so_many_are_made_ahead_and_no_more(waiting):
+    source = Source(9)
+    async with owned() as group:
+        ahead = Ahead(group, source, GONE, waiting=waiting)
+        await settled()
+        assert len(source.made) == waiting + 1
+        async with aclosing(ahead.items()) as items:
+            assert await anext(items) == 0
+            await settled()
+            assert len(source.made) == waiting + 2
+
+
+async def test_a_failure_comes_after_what_was_made_before_it():
+    got = []
+    async with owned() as group:
+        ahead = Ahead(group, Source(2, ValueError("no")), GONE, waiting=5)
+        await settled()
         with pytest.raises(ValueError, match="no"):
-            await asked.answer()
+            got += [item async for item in ahead.items() if not got.append(item)]
+    assert got == [0, 1]
 
 
-async def test_an_answer_is_given_as_often_as_it_is_asked_for():
-    async def answers():
-        return 7
-
+async def test_whoever_looks_no_further_ends_it():
+    source = Source(9)
     async with owned() as group:
-        asked = Asked(group, answers, GONE)
-        assert [await asked.answer(), await asked.answer()] == [7, 7]
+        ahead = Ahead(group, source, GONE)
+        async with aclosing(ahead.items()) as items:
+            await anext(items)
+        made = len(source.made)
+        await settled()
+        assert len(source.made) == made
 
 
-@pytest.mark.parametrize("how", ["given up", "its owner ended"])
-async def test_who_waits_for_what_will_not_come_is_told(how):
+async def test_who_waits_for_what_will_not_come_is_told():
     told = []
 
-    async def ask(asked):
+    async def endless():
+        await anyio.sleep_forever()
+        yield
+
+    async def look(ahead):
         with pytest.raises(RuntimeError, match="gone"):
-            await asked.answer()
+            async for _ in ahead.items():
+                pass
         told.append(True)
 
     async with anyio.create_task_group() as others, owned() as group:
-        asked = Asked(group, anyio.sleep_forever, GONE)
-        await asked.sent()
-        others.start_soon(ask, asked)
-        await anyio.lowlevel.checkpoint()
-        if how == "given up":
-            asked.give_up()
-            await anyio.sleep(0.01)
-            assert told == [True]
+        ahead = Ahead(group, endless, GONE)
+        others.start_soon(look, ahead)
+        await settled()
     assert told == [True]
+
+
+async def test_what_nobody_asked_for_is_dropped():
+    source = Source(9)
+    async with owned() as group:
+        ahead = Ahead(group, source, GONE)
+        await settled()
+        ahead.drop()
+        await settled()
+        assert len(source.made) == 1
