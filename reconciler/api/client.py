@@ -147,8 +147,12 @@ class Api:
                 when its last one comes.
         """
         if self._group is not None:
-            listing = self._begin(self._group, path, body, size, waiting)
-            self._foreseen[path, size, encode(body)[0]] = listing, anyio.current_time() + fresh
+            key = path, size, encode(body)[0]
+            pages = partial(self._pages, path, body, size)
+            listing = Ahead(self._group, pages, _closed(), waiting=waiting)
+            if key in self._foreseen:
+                self._foreseen[key][0].drop()
+            self._foreseen[key] = listing, anyio.current_time() + fresh
 
     async def pages(
         self, path: str, body: Mapping[str, Any] | None = None, *, size: int = 200
@@ -168,23 +172,32 @@ class Api:
             Transient: a page could not be read: the listing is not complete.
         """
         listing = self._take_foreseen(path, body, size)
-        if listing is None and self._group is not None:
-            listing = self._begin(self._group, path, body, size)
-        pages = self._pages(path, body, size) if listing is None else listing.items()
+        pages = self._pages_now(path, body, size) if listing is None else listing.items()
         async with aclosing(pages):
             async for page in pages:
                 yield page
 
-    def _begin(
-        self,
-        group: TaskGroup,
-        path: str,
-        body: Mapping[str, Any] | None,
-        size: int,
-        waiting: int = 0,
-    ) -> Ahead[Page]:
-        closed = Unreachable("the connection was closed meanwhile")
-        return Ahead(group, partial(self._pages, path, body, size), closed, waiting=waiting)
+    async def _pages_now(
+        self, path: str, body: Mapping[str, Any] | None, size: int
+    ) -> AsyncGenerator[Page]:
+        first = await self._page(path, body, size, 0)  # most listings have no other
+        rest = partial(self._pages, path, body, size, offset=size)
+        full = len(first) == size
+        if self._group is None or not full:
+            if first:
+                yield first
+            if full:
+                async for page in rest():
+                    yield page
+            return
+        ahead = Ahead(self._group, rest, _closed())
+        try:
+            await ahead.under_way()
+            yield first
+            async for page in ahead.items():
+                yield page
+        finally:
+            ahead.drop()
 
     def _take_foreseen(
         self, path: str, body: Mapping[str, Any] | None, size: int
@@ -207,19 +220,24 @@ class Api:
         self._foreseen.clear()
 
     async def _pages(
-        self, path: str, body: Mapping[str, Any] | None, size: int
+        self, path: str, body: Mapping[str, Any] | None, size: int, offset: int = 0
     ) -> AsyncGenerator[Page]:
-        offset = 0
         while True:
-            wanted = {**(body or {}), "limit": size, "offset": offset}
-            page = await self.post(path, wanted, repeat=Repeat.SAFE)
-            if not isinstance(page, list):
-                raise NotPrefect(f"POST {path}: the answer is no list")
+            page = await self._page(path, body, size, offset)
             if page:
                 yield page
             if len(page) < size:
                 return
             offset += size
+
+    async def _page(
+        self, path: str, body: Mapping[str, Any] | None, size: int, offset: int
+    ) -> Page:
+        wanted = {**(body or {}), "limit": size, "offset": offset}
+        page = await self.post(path, wanted, repeat=Repeat.SAFE)
+        if not isinstance(page, list):
+            raise NotPrefect(f"POST {path}: the answer is no list")
+        return page
 
     def now(self) -> datetime:
         """The server's clock (its `Date` header plus the time since), in UTC.
@@ -235,3 +253,7 @@ class Api:
         if not call.read:
             self.forget_foreseen()
         return await self._sender.send(call)
+
+
+def _closed() -> Unreachable:
+    return Unreachable("the connection was closed meanwhile")

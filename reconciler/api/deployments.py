@@ -10,8 +10,8 @@ from reconciler.model.schedules import to_wire
 
 _PAGE = 200  # servers refuse more (facts)
 _ALL = {"sort": "CREATED_DESC"}
-_WAITING = 10
-"""Pages that wait while manifests are read; of ten thousand, each as a file, reading takes 3 s."""
+_WAITING = 5
+"""Pages that wait while manifests are read: a server takes a second for them, or three."""
 Body = dict[str, Any]
 
 

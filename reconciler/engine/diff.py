@@ -1,6 +1,6 @@
 """Where two field trees differ, and how a difference is shown without a secret in it.
 
-Equality is by keyed fingerprint; deepdiff only locates the leaf paths inside a field that differs.
+Equality is that of fingerprints; deepdiff only locates the leaf paths inside a field that differs.
 """
 
 import json

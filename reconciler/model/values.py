@@ -40,7 +40,7 @@ class Secret:
         return "<secret>"
 
     def __eq__(self, other: object) -> NoReturn:
-        raise TypeError("a secret is compared by fingerprint only")
+        raise TypeError("secrets are compared in `reconciler.model.fingerprint` only")
 
     def __hash__(self) -> NoReturn:
         raise TypeError("a secret cannot be hashed")

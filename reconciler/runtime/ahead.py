@@ -1,7 +1,7 @@
 """Making the next thing while somebody looks at the last one."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Generic, TypeVar
 
 import anyio
@@ -35,7 +35,7 @@ class Ahead(Generic[T]):
     def __init__(
         self,
         group: TaskGroup,
-        source: Callable[[], AsyncIterator[T]],
+        source: Callable[[], AsyncGenerator[T]],
         given_up: Exception,
         *,
         waiting: int = 0,
@@ -54,18 +54,28 @@ class Ahead(Generic[T]):
         self._ended = anyio.Event()
         self._failure: Exception | None = given_up
         self._scope = anyio.CancelScope()
-        group.start_soon(self._make)
+        try:
+            group.start_soon(self._make)
+        except RuntimeError:  # the group has ended
+            self._made.close()
+            self._ended.set()
 
     async def _make(self) -> None:
         try:
             with self._scope, self._made:
-                async for item in self._source():
-                    await self._made.send(item)
+                async with aclosing(self._source()) as items:
+                    async for item in items:
+                        await self._made.send(item)
                 self._failure = None
         except Exception as error:  # noqa: BLE001 - raised by `items`
             self._failure = error
         finally:
             self._ended.set()
+
+    async def under_way(self) -> None:
+        """Let the next question get out."""
+        with anyio.move_on_after(_GOES_OUT):
+            await self._ended.wait()
 
     def drop(self) -> None:
         """Make no more of them, and forget those that wait."""
@@ -80,8 +90,7 @@ class Ahead(Generic[T]):
         """
         try:
             async for item in self._wanted:
-                with anyio.move_on_after(_GOES_OUT):
-                    await self._ended.wait()
+                await self.under_way()
                 yield item
             await self._ended.wait()
             if self._failure is not None:

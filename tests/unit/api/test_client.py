@@ -390,6 +390,22 @@ async def test_a_listing_that_nobody_reads_on_is_given_up_with_the_connection():
     assert len(bench.server.requests) == asked, "nobody asks again for what nobody wants"
 
 
+async def test_whoever_may_finish_while_the_connection_ends_still_gets_a_page():
+    """A refill, say: it is shielded from a signal that ends all else."""
+    bench, got = Bench(otherwise=lambda _: answer(200, [GOOD])), []
+
+    async def refill(api):
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(0.01)
+            got.extend([page async for page in api.pages("/x/filter", size=2)])
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(refill, Api(bench.sender, bench.api.facts, group))
+        await anyio.sleep(0.001)
+        group.cancel_scope.cancel()
+    assert got == [[GOOD]]
+
+
 async def test_a_full_last_page_needs_one_more_look():
     bench = Bench(answer(200, [GOOD] * 2), answer(200, []))
     assert [len(page) async for page in bench.api.pages("/x/filter", size=2)] == [2]

@@ -47,18 +47,21 @@ async def test_it_can_be_cancelled_from_outside():
 
 
 class Source:
-    """Counts, and remembers how far it came."""
+    """Counts, and remembers how far it came and whether it was ended."""
 
     def __init__(self, count, failure=None):
-        self.count, self.failure, self.made = count, failure, []
+        self.count, self.failure, self.made, self.ended = count, failure, [], False
 
     async def __call__(self):
-        for number in range(self.count):
-            await anyio.lowlevel.checkpoint()
-            self.made.append(number)
-            yield number
-        if self.failure is not None:
-            raise self.failure
+        try:
+            for number in range(self.count):
+                await anyio.lowlevel.checkpoint()
+                self.made.append(number)
+                yield number
+            if self.failure is not None:
+                raise self.failure
+        finally:
+            self.ended = True
 
 
 async def settled():
@@ -102,9 +105,9 @@ async def test_whoever_looks_no_further_ends_it():
         ahead = Ahead(group, source, GONE)
         async with aclosing(ahead.items()) as items:
             await anext(items)
-        made = len(source.made)
         await settled()
-        assert len(source.made) == made
+        assert source.ended
+        assert len(source.made) == 2
 
 
 async def test_who_waits_for_what_will_not_come_is_told():
@@ -132,6 +135,35 @@ async def test_what_nobody_asked_for_is_dropped():
     async with owned() as group:
         ahead = Ahead(group, source, GONE)
         await settled()
+        assert not source.ended
         ahead.drop()
         await settled()
-        assert len(source.made) == 1
+        assert source.ended
+
+
+async def test_some_items_are_not_taken_for_all_when_the_owner_ends():
+    got, told = [], []
+
+    async def slowly(ahead):
+        async for item in ahead.items():
+            got.append(item)
+            await anyio.sleep(0.01)
+
+    async def look(ahead):
+        with pytest.raises(RuntimeError, match="gone"):
+            await slowly(ahead)
+        told.append(True)
+
+    async with anyio.create_task_group() as others, owned() as group:
+        others.start_soon(look, Ahead(group, Source(9), GONE, waiting=1))
+        await anyio.sleep(0.015)
+    assert told == [True]
+    assert 0 < len(got) < 9
+
+
+async def test_nothing_comes_from_an_owner_that_has_ended():
+    async with owned() as group:
+        pass
+    ahead = Ahead(group, Source(9), GONE)
+    with pytest.raises(RuntimeError, match="gone"):
+        await anext(ahead.items())
