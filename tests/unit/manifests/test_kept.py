@@ -157,7 +157,7 @@ def test_a_broken_or_forged_file_makes_nothing(tmp_path, content, monkeypatch):
         ("reconciler.manifests.kept", "os.system"),
         ("reconciler.manifests.kept", "tempfile.TemporaryDirectory"),
         ("reconciler.manifests.kept", "KeptReadings"),
-        ("reconciler.model.fingerprint", "Mapping"),
+        ("reconciler.model.values", "Mapping"),
         ("reconciler.model.fingerprint", "sys.exit"),
         ("reconciler.model.values", "join"),
     ],
