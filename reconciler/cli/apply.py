@@ -1,5 +1,6 @@
 """`reconciler apply`."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,8 +9,10 @@ import typer
 from reconciler.cli import options
 from reconciler.cli.execute import execute, guarded
 from reconciler.cli.exits import finish
+from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
+    from reconciler.cli.saved import SavedPlan
     from reconciler.model.report import Report
     from reconciler.model.wishes import Location, Wishes
 
@@ -47,6 +50,7 @@ def apply(
 ) -> None:
     """Make Prefect match the manifests. Asks first on a terminal; elsewhere it needs --yes."""
     where = guarded(options.location, path, repo, ref, folder, policy_from)
+    saved = guarded(_agreed, plan_file, yes)
     wishes = options.wishes(
         env,
         target,
@@ -56,16 +60,34 @@ def apply(
         take_over=take_over,
         lock_timeout=lock_timeout,
     )
-    report = execute(_apply, where, wishes, plan_file, yes, form, verbose, imports=True)
+    report = execute(_apply, where, wishes, saved, yes, form, verbose, imports=True)
     from reconciler.cli import work
 
     finish(work.finish_apply(report, form, detailed=detailed_exitcode))
 
 
+def _agreed(plan_file: Path | None, yes: bool) -> "SavedPlan | None":
+    """Return the saved plan, if one is to be applied; the server is not asked before that.
+
+    Raises:
+        UsageError: it is none; or nobody has agreed, and nobody can be asked.
+    """
+    if plan_file is not None:
+        from reconciler.cli.saved import load
+
+        return load(plan_file)
+    if not yes and not sys.stdin.isatty():
+        raise UsageError(
+            "there is no terminal to ask on",
+            hint="look at `reconciler plan`, then apply with --yes",
+        )
+    return None
+
+
 async def _apply(
     where: "Location",
     wishes: "Wishes",
-    plan_file: Path | None,
+    saved: "SavedPlan | None",
     yes: bool,
     form: options.PlanFormat,
     verbose: int,
@@ -75,8 +97,6 @@ async def _apply(
     async with begin_to_plan(verbose) as app:
         from reconciler.cli import work
 
-        saved = None
-        if plan_file is not None:
-            saved = work.load(plan_file)
+        if saved is not None:
             where, wishes = saved.merge(where, wishes)
         return await work.apply(app, where, wishes, work.Consent(yes=yes, saved=saved, form=form))

@@ -57,7 +57,9 @@ def plan(
 
     work.show_all(made, form)
     if out is not None:
-        guarded(work.save, made[0], where, several[0], out)
+        from reconciler.cli.saved import save
+
+        guarded(save, made[0], where, several[0], out)
     different = any(not one.empty for one in made)
     finish(DIFFERENT if detailed_exitcode and different else DONE)
 

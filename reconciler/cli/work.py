@@ -4,14 +4,11 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
 import anyio.to_thread
-from pydantic import TypeAdapter
-from rich.markup import escape
 
 from reconciler.app import App
 from reconciler.cli import console
@@ -21,6 +18,7 @@ from reconciler.cli.options import PlanFormat
 from reconciler.cli.prompt import ask
 from reconciler.cli.render import Format, markdown, render
 from reconciler.cli.render.words import counted
+from reconciler.cli.saved import SavedPlan
 from reconciler.controller import pipeline
 from reconciler.controller.pipeline import Planned
 from reconciler.errors import HistoryUnavailable, InvalidManifests, Refused, UsageError
@@ -31,28 +29,6 @@ from reconciler.model.plan import Plan
 from reconciler.model.problems import Problem, Severity
 from reconciler.model.report import Report
 from reconciler.model.wishes import Location, Wishes
-
-
-@dataclass(frozen=True, slots=True)
-class SavedPlan:
-    """A plan file: what was planned, and how to plan it again."""
-
-    digest: str
-    location: Location
-    wishes: Wishes
-
-    def merge(self, where: Location, wishes: Wishes) -> tuple[Location, Wishes]:
-        """Take location and wishes of the plan; what the command line says itself comes first."""
-        location = self.location if where == Location() else where
-        kept = {
-            name: value
-            for name, value in asdict(wishes).items()
-            if value != getattr(Wishes(), name)
-        }
-        return location, Wishes(**{**asdict(self.wishes), **kept})
-
-
-_SAVED = TypeAdapter(SavedPlan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +109,7 @@ async def plan_or_problems(app: App, where: Location, wishes: Wishes, form: Plan
 
 
 async def apply(app: App, where: Location, wishes: Wishes, consent: Consent) -> Report:
-    """Plan, ask, apply."""
-    if consent.saved is None and not consent.yes and not sys.stdin.isatty():
-        raise UsageError(
-            "there is no terminal to ask on",
-            hint="look at `reconciler plan`, then apply with --yes",
-        )
+    """Plan, ask, apply. Whoever calls it has seen to it that somebody can be asked."""
     desired = await _desired(app, where, wishes)
     async with app.desk() as desk:
         planned = await pipeline.make_plan(desk, desired, wishes)
@@ -338,35 +309,3 @@ def _github(problem: Problem) -> str:
     level = "error" if problem.severity is Severity.ERROR else "warning"
     text = problem.message + (f" ({problem.hint})" if problem.hint else "")
     return f"::{level} file={file},line={problem.place.line},col={problem.place.column}::{data(text)}\n"
-
-
-def save(plan: Plan, where: Location, wishes: Wishes, out: Path) -> None:
-    """Write a plan file. It holds no secret value.
-
-    Raises:
-        UsageError: the file can't be written.
-    """
-    saved = {**plan.to_json(), "made_with": {"location": asdict(where), "wishes": asdict(wishes)}}
-    try:
-        out.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"the plan can't be saved to {out}: {error.strerror}") from None
-    shown = escape(str(out))
-    console.say(f"Saved the plan to {shown}; `reconciler apply --plan {shown}` applies it.")
-
-
-def load(file: Path) -> SavedPlan:
-    """Read a plan file.
-
-    Raises:
-        UsageError: it is none.
-    """
-    try:
-        read = json.loads(file.read_text(encoding="utf-8"))
-        return _SAVED.validate_python({"digest": read["digest"], **read["made_with"]})
-    except OSError as error:
-        raise UsageError(f"the plan {file} can't be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise UsageError(
-            f"{file} is no saved plan", hint="make one with `reconciler plan --out FILE`"
-        ) from None

@@ -7,7 +7,7 @@ from tests.e2e.site import HOURLY, deployment, process
 from tests.testbed import seed
 from tests.testbed.fault import Fault, Rule, When
 
-COUNT = 3
+COUNT = 8
 PATIENT = {"PREFECT_API_REQUEST_TIMEOUT": "5"}
 SPOILT = (  # each draws for itself: together 30 %
     Rule(Fault.BUSY, share=0.08),
@@ -85,10 +85,11 @@ def test_a_third_of_all_answers_spoilt_the_apply_converges_and_its_report_is_rig
         if tag == "two":
             keys = declare(site, tag)
         report = site.apply(env=PATIENT, timeout=500)
-        assert faults(site) > len(site.proxy.requests) / 5
         assert report["converged"], report
         report_is_right(site, report)
         at_rest(site, keys)
+    # Drawn anew each time: of so many requests a fifth is more than three deviations below.
+    assert faults(site) > len(site.proxy.requests) / 5
     site.proxy.heal()
     site.settled()
 

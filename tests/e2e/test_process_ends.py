@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from reconciler.cli import faults, work
+from reconciler.cli import faults
+from reconciler.cli import saved as plans
 from reconciler.errors import UsageError
 
 
@@ -41,10 +42,10 @@ def test_a_full_disk_is_said_in_a_line(tmp_path):
 
 def test_a_fault_of_our_own_names_its_place_and_quotes_nothing(capsys):
     with pytest.raises(AttributeError) as caught:
-        work.save("s3cr3t", None, None, None)
+        plans.save("s3cr3t", None, None, None)
     faults.explain_fault(caught.value)
     said = capsys.readouterr().err
-    assert "cli/work.py:" in said
+    assert "cli/saved.py:" in said
     assert "s3cr3t" not in said
     faults.explain_fault(ValueError("s3cr3t"))
     assert "an unknown place" in capsys.readouterr().err
@@ -88,4 +89,4 @@ def test_a_file_of_another_shape_is_no_saved_plan(tmp_path, content):
     file = tmp_path / "plan.json"
     file.write_text(content)
     with pytest.raises(UsageError, match="no saved plan"):
-        work.load(file)
+        plans.load(file)

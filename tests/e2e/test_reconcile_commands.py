@@ -85,7 +85,7 @@ def test_wrong_usage_is_64_and_says_what_is_right(shop):
 def test_off_a_terminal_apply_needs_yes(shop):
     for typed in (None, "yes\n"):
         done = shop.run("apply", typed=typed)
-        assert (done.code, shop.proxy.writes) == (64, [])
+        assert (done.code, shop.proxy.requests) == (64, [])
         assert "--yes" in done.stderr
     assert shop.owned() == []
 

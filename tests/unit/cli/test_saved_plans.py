@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from reconciler.cli import work
+from reconciler.cli import saved as plans
 from reconciler.errors import UsageError
 from reconciler.model.plan import Plan
 from reconciler.model.wishes import Location, Wishes
@@ -16,9 +16,9 @@ WISHES = Wishes(environment="prod", targets=("block/*",), allow_deletes=3)
 
 def test_a_plan_comes_back_as_it_was_saved(tmp_path, capsys):
     file = tmp_path / "plan.json"
-    work.save(PLAN, WHERE, WISHES, file)
+    plans.save(PLAN, WHERE, WISHES, file)
     assert "apply --plan" in capsys.readouterr().err
-    saved = work.load(file)
+    saved = plans.load(file)
     assert saved.digest == "sha256:1"
     assert saved.merge(Location(), Wishes()) == (WHERE, WISHES)
     assert json.loads(file.read_text())["format_version"] == 1
@@ -26,8 +26,8 @@ def test_a_plan_comes_back_as_it_was_saved(tmp_path, capsys):
 
 def test_the_command_line_goes_before_what_the_plan_remembers(tmp_path):
     file = tmp_path / "plan.json"
-    work.save(PLAN, WHERE, WISHES, file)
-    where, wishes = work.load(file).merge(Location("here"), Wishes(lock_timeout=9.0))
+    plans.save(PLAN, WHERE, WISHES, file)
+    where, wishes = plans.load(file).merge(Location("here"), Wishes(lock_timeout=9.0))
     assert where == Location("here")
     assert (wishes.lock_timeout, wishes.targets) == (9.0, ("block/*",))
 
@@ -37,12 +37,12 @@ def test_a_file_that_is_no_plan_is_refused_with_a_way_out(tmp_path, content):
     file = tmp_path / "plan.json"
     file.write_text(content)
     with pytest.raises(UsageError, match="is no saved plan") as caught:
-        work.load(file)
+        plans.load(file)
     assert "plan --out" in caught.value.hint
 
 
 def test_a_folder_is_no_place_for_a_plan(tmp_path):
     with pytest.raises(UsageError, match="can't be saved"):
-        work.save(PLAN, WHERE, WISHES, tmp_path)
+        plans.save(PLAN, WHERE, WISHES, tmp_path)
     with pytest.raises(UsageError, match="can't be read"):
-        work.load(tmp_path)
+        plans.load(tmp_path)
