@@ -27,6 +27,7 @@ class KubernetesApi:
         logs: text by pod.
         mute: whoever asks for a log hears nothing.
         unlinked: how often a log is asked for before its node has linked the file.
+        unwritten: how often a log is asked for before anything is in it.
         warnings: messages of Events, by the name of what they are about.
         denied: (verb, resource) that access reviews refuse.
         namespaces: those that exist.
@@ -42,6 +43,7 @@ class KubernetesApi:
         self._lost = []
         self.jobs, self.pods, self.logs, self.warnings = {}, {}, {}, {}
         self.unlinked = 0
+        self.unwritten = 0
         self.mute = False
         self.denied = set()
         self.namespaces = {"default", "kube-system"}
@@ -258,6 +260,9 @@ class KubernetesApi:
             self.unlinked -= 1
             text = 'failed to try resolving symlinks in path "/var/log/pods/x": no such file'
             return Reply(body=text.encode())
+        if self.unwritten:
+            self.unwritten -= 1
+            return Reply(body=b"")
         if request.query.get("follow") == "true":
             return Reply(stream=(f"{line}\n".encode() for line in lines))
         texts = [line.partition(" ")[2] for line in lines][-int(request.query["tailLines"]) :]

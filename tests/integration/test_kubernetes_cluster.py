@@ -115,7 +115,7 @@ def test_the_documented_role_is_enough_and_without_it_the_pre_flight_says_so(clu
             "subjects": [subject],
         }
         cluster.ask("POST", f"{path}/{kind.lower()}bindings", binding)
-    anyio.run(_allowed, wanted, tmp_path)
+    anyio.run(_allowed, cluster, wanted, tmp_path)
 
 
 async def _refused(wanted, folder):
@@ -124,11 +124,19 @@ async def _refused(wanted, folder):
         assert "RECONCILER_KUBERNETES_CLUSTER_UID" in told
 
 
-async def _allowed(wanted, folder):
+def what_is_there(cluster):
+    """Pods and what they said, as an administrator sees them: to tell our fault from the cluster's."""
+    pods = cluster.items("/api/v1/namespaces/default/pods")
+    return [(pod["metadata"]["name"], pod["status"], cluster.log(pod)) for pod in pods]
+
+
+async def _allowed(cluster, wanted, folder):
     async with launcher_on(folder) as launcher:
         assert await launcher.preflight(wanted.settings, API) == ()
-        ended = await end_of(launcher, wanted)
-        assert (ended.exit_code, ended.last_lines) == (0, ("allowed",))
+        handle = await launcher.start(await launcher.create(wanted))
+        ended = await launcher.ended(handle)
+        assert (ended.exit_code, ended.last_lines) == (0, ("allowed",)), what_is_there(cluster)
+        await launcher.discard(handle)
 
 
 async def test_a_container_that_uses_up_its_memory_says_so(cluster, tmp_path):

@@ -129,6 +129,12 @@ class Cluster:
         found: list[dict[str, Any]] = self.ask("GET", path)["items"]
         return found
 
+    def log(self, pod: dict[str, Any]) -> str:
+        """Return what a pod has said, or why that can't be read."""
+        named = pod["metadata"]
+        path = f"/api/v1/namespaces/{named['namespace']}/pods/{named['name']}/log"
+        return self._client.get(self.url + path).text
+
     def _start(self) -> None:
         self._add_pause_image()
         folder, ports = self.folder, _free_ports(7)
