@@ -28,11 +28,11 @@ So:
 6. A pass of the server's own scheduler that read the old schedules before the write may insert their
    runs after it (Prefect 3.8.8, 2.20.26: code read; met in tests). Where the key tells them (the
    schedule's id on 3.x, the time zone on 2.20) those that are there by now are deleted, so that none
-   is a second run of its moment.
+   is a second run of its moment; where the write turned all schedules off, all that were to come.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -40,7 +40,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from reconciler.api.client import Api, Repeat
+from reconciler.api.server_clock import CLOCK_LAG
 from reconciler.errors import NotFound
+
+_LAG = timedelta(seconds=CLOCK_LAG)
 
 _SOON = timedelta(minutes=10)
 """After a look, a write was sent or is given up: a request's deadline and a large plan's queue."""
@@ -128,7 +131,7 @@ class Seen:
         )
 
 
-async def look(api: Api, id_: str, *, scheduled: bool, new_keys: bool) -> Seen:
+async def look(api: Api, id_: str, *, scheduled: bool, new_keys: bool, active: bool) -> Seen:
     """Note what a write to a deployment is about to disturb.
 
     Args:
@@ -136,11 +139,14 @@ async def look(api: Api, id_: str, *, scheduled: bool, new_keys: bool) -> Seen:
         id_: of the deployment.
         scheduled: it has schedules now; without any there is nothing to note.
         new_keys: the write replaces its schedules.
+        active: it has an active schedule after the write. Without any the server is not asked to
+            schedule from `since`: what falls due in the seconds by which that may lag counts as overdue.
     """
     since = api.now()
     if not scheduled:
         return Seen(since)
-    overdue = await _overdue(api, id_, since) if api.facts.is_v2 else []
+    until = since if active else since + _LAG
+    overdue = await _overdue(api, id_, until) if api.facts.is_v2 else []
     coming = await _coming(api, id_, since) if new_keys else None
     return Seen(
         since,
@@ -168,8 +174,14 @@ async def refill(api: Api, id_: str, seen: Seen, *, paused: bool, active: bool) 
         lost += [run for run in seen.coming if run.moment <= start]
     for run in lost:
         await _again(api, id_, run)
-    if not active:
-        return
+    if active:
+        await _schedule(api, id_, seen, start)
+    elif seen.coming is not None:
+        await _delete_strays(api, id_, max(start, seen.since + _LAG), ())
+
+
+async def _schedule(api: Api, id_: str, seen: Seen, start: datetime) -> None:
+    """Let the server schedule from a moment on; leave one run for each moment, and none of old keys."""
     body = {"start_time": start.isoformat()}
     if api.now() - start > _GAP:
         body["end_time"] = (start + _GAP).isoformat()
@@ -177,7 +189,8 @@ async def refill(api: Api, id_: str, seen: Seen, *, paused: bool, active: bool) 
     if seen.coming:
         await _cancel_doubles(api, id_, seen)
     if seen.coming is not None:
-        await _delete_strays(api, id_, start)
+        schedules = (await api.get(f"/deployments/{id_}"))["schedules"]
+        await _delete_strays(api, id_, start, schedules)
 
 
 async def _made_schedules(api: Api, id_: str) -> datetime:
@@ -246,16 +259,17 @@ def _new(runs: Iterable[Mapping[str, Any]], known: frozenset[str]) -> Iterable[M
     return (run for run in runs if run["id"] not in known and run["state_type"] == "SCHEDULED")
 
 
-async def _delete_strays(api: Api, id_: str, start: datetime) -> None:
-    """Delete scheduled runs whose keys say that no schedule of now has made them."""
-    deployment = await api.get(f"/deployments/{id_}")
+async def _delete_strays(
+    api: Api, id_: str, start: datetime, schedules: Collection[Mapping[str, Any]]
+) -> None:
+    """Delete scheduled runs whose keys say that none of these schedules has made them."""
     wanted = {
         "state": {"type": {"any_": ["SCHEDULED"]}},
         "expected_start_time": {"after_": start.isoformat()},
     }
     is_stray = _is_stray_v2 if api.facts.is_v2 else _is_stray_v3
     for run in await _runs(api, id_, wanted):
-        if is_stray(run["idempotency_key"], deployment["schedules"]):
+        if not schedules or is_stray(run["idempotency_key"], schedules):
             await _delete(api, run["id"])
 
 

@@ -215,12 +215,13 @@ tags: [prod]
         scheduled = bool(live.fields["schedules"])
         if whole.get("paused") or not (scheduled or whole.get("schedules")):
             return None
-        v2 = session.facts.is_v2
-        active = _active(live.fields) or _active(whole)
+        v2, stays = session.facts.is_v2, _active(whole)
+        active = _active(live.fields) or stays
         if not (active or v2):
             return None  # there are no future runs, and 3.x leaves the others (see `refill`)
         replaced = "schedules" in fields or (needs_post(live, fields, v2=v2) and not v2)
-        seen = await refill.look(session.api, live.id, scheduled=scheduled, new_keys=replaced)
+        known = {"scheduled": scheduled, "new_keys": replaced, "active": stays}
+        seen = await refill.look(session.api, live.id, **known)
         # Schedules that are off still leave a run that an agent gave back, or that somebody retries.
         return seen.notes() if active or seen.overdue or seen.coming else None
 

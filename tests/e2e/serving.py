@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import socket
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +12,7 @@ import yaml
 from tests.testbed import seed
 from tests.testbed.cli import Cli, Running
 from tests.testbed.git import Repository
+from tests.testbed.ports import free_port
 from tests.testbed.prefect import PrefectServer
 
 TOKEN = "canary-web-token-0123456789"
@@ -83,10 +83,7 @@ class Serving:
 
     def start(self, *args: str, ready: bool = True, **env: str) -> Running:
         """Start it, and wait until it is ready."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        listen = f"127.0.0.1:{port}"
+        listen = f"127.0.0.1:{free_port()}"
         command = ("serve", "--repo", self.url, "--listen", listen, *args)
         self.running = self.cli.start(*command, env={**self.env, **env}).__enter__()
         self.http.close()

@@ -87,11 +87,13 @@ class Site:
     def written(self) -> list[str]:
         """What the last command wrote: method and path of each request, our records left out.
 
+        A request that the server refused, since it was busy, wrote nothing.
         Left out are inventory and lease: what they take is the same for each level of an apply.
         """
         known = {record["id"] for record in self.records()}
-        others = [seen for seen in self.proxy.writes if not _is_record(seen, known)]
-        if any(_holds_lease(seen) for seen in self.proxy.writes):
+        done = [seen for seen in self.proxy.writes if seen.status not in {429, 503}]
+        others = [seen for seen in done if not _is_record(seen, known)]
+        if any(_holds_lease(seen) for seen in done):
             release = others.pop()
             assert (release.method, release.path[:21]) == ("DELETE", "/api/block_documents/")
         return [f"{seen.method} {seen.path.removeprefix('/api')}" for seen in others]

@@ -119,9 +119,7 @@ def troubled(serving):
             found = seed.request(client, "GET", f"/deployments/name/etl/{name}")
             url = f"/deployments/{found['id']}/create_flow_run"
             seed.request(client, "POST", url, {"name": f"a-{name}", "state": {"type": "SCHEDULED"}})
-    serving.until(lambda: all(r["ended"] for r in serving.get("/runs")) and serving.get("/runs"))
-    serving.until(lambda: len(serving.get("/runs")) == 2)
-    serving.until(lambda: all(run["ended"] for run in serving.get("/runs")))
+    serving.until(lambda: [bool(r["ended"]) for r in serving.get("/runs")] == [True, True], 180)
     serving.edit(A="theirs", PASSWORD="also theirs")
     serving.until(lambda: serving.state() == "drifted")
     return serving

@@ -96,7 +96,7 @@ def survives_every_kill(site, keys, start):
     """Kill an apply at every boundary; return the number of different states recovered from."""
     recovered = set()
     moments = list(boundaries(site, start))
-    for place in places(1 + len(moments), site.server.major, sorted(keys), part=15):
+    for place in places(1 + len(moments), site.server.major, sorted(keys), part=12):
         number, when = moments[place - 1]
         site.server.reset(start)
         carried_out = killed(site, number, when)

@@ -58,7 +58,7 @@ def test_the_log_of_an_ended_run_is_shown_by_id_and_by_name(talk, cli_on, tmp_pa
 def test_a_run_is_followed_to_its_end(talk, cli_on, tmp_path):
     run = talk(6)
     state_dir = {"RECONCILER_AGENT_STATE_DIR": str(tmp_path / "one")}
-    seed.wait_until((tmp_path / "one" / "runs" / f"{run}.log").exists)
+    seed.wait_until((tmp_path / "one" / "runs" / f"{run}.log").exists, seconds=90)
     found = []
     following = threading.Thread(
         target=lambda: found.append(cli_on("logs", run, "--follow", env=state_dir))

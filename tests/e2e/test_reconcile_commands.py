@@ -50,7 +50,7 @@ def test_exit_codes(shop):
         "--detailed-exitcode",
         "--format",
         "json",
-        env={"RECONCILER_API_DEADLINE_SECONDS": "1"},
+        env={"RECONCILER_API_DEADLINE_SECONDS": "5"},
     )
     outcomes = {found["key"]: found["outcome"] for found in done.json()["changes"]}
     assert done.code == 1

@@ -74,7 +74,7 @@ def test_with_a_failing_list_page_nothing_is_deleted(shop):
     before = shop.objects()
     shop.remove("etl.yaml")
     shop.remove("spare.yaml")
-    impatient = {"RECONCILER_API_DEADLINE_SECONDS": "1"}
+    impatient = {"RECONCILER_API_DEADLINE_SECONDS": "5"}
     shop.proxy.add(Rule(Fault.BUSY, path="/deployments/filter"))
     for _ in range(2):
         report = shop.apply("--detailed-exitcode", code=2, env=impatient)
@@ -109,7 +109,10 @@ def test_with_a_failing_second_page_nothing_is_deleted(shop):
     shop.write("etl.yaml", deployment(schedules=[HOURLY]))
     listing = "/deployments/filter"
     shop.proxy.add(Rule(Fault.NONE, path=listing, nth=1), Rule(Fault.BUSY, path=listing))
-    (found,) = shop.apply(env={"RECONCILER_API_DEADLINE_SECONDS": "1"})["changes"]
+    (found,) = shop.apply(env={"RECONCILER_API_DEADLINE_SECONDS": "8"})["changes"]
+    first, *others = [seen for seen in shop.proxy.requests if listing in seen.path]
+    assert (first.status, first.fault) == (200, None)
+    assert others
     assert (found["action"], found["outcome"]) == ("blocked", "held")
     assert "is not complete" in found["reason"]
     shop.proxy.heal()

@@ -286,7 +286,7 @@ def test_a_reported_drift_is_kept_in_mind_across_restarts_until_somebody_has_it_
     assert serving.act(f"/heal/{KEY}").status_code == 202
     serving.until(lambda: serving.live == {"A": "1"})
     serving.until(lambda: serving.get("/drifts")[0]["end"] == "healed")
-    assert serving.state() == "in_sync"
+    serving.until(lambda: serving.state() == "in_sync")
 
 
 def test_suspended_it_shows_what_waits_and_writes_nothing_even_after_a_restart(serving3):

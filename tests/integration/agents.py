@@ -111,10 +111,8 @@ def process_block(client, name="local", **data):
 
 def infrastructure_block(client, slug, name, data):
     """Create a block document of an infrastructure type on either version; return its id."""
-    found = client.get(f"/block_types/slug/{slug}")
-    if found.is_success:
-        type_id = found.json()["id"]
-    else:
+    type_id = seed.request(client, "GET", f"/block_types/slug/{slug}", also=404).get("id")
+    if type_id is None:
         body = {"name": slug.replace("-", " ").title(), "slug": slug}
         type_id = seed.request(client, "POST", "/block_types/", body)["id"]
     body = {
@@ -142,8 +140,7 @@ def cheap_deployment(client, folder: Path, name="cheap", **env):
 
 def ensure_pool(client):
     body = {"name": "default-agent-pool", "type": "prefect-agent"}
-    answer = client.post("/work_pools/", json=body)
-    assert answer.status_code in {201, 409}, answer.text
+    seed.request(client, "POST", "/work_pools/", body, also=409)
 
 
 def executions(folder: Path) -> list[str]:

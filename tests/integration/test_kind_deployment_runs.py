@@ -45,6 +45,17 @@ def moment(run):
     return datetime.fromisoformat(run["expected_start_time"]).astimezone(UTC)
 
 
+def kept(server, id_, until):
+    """Return the moments of the runs that no write may lose: what was due, and what is claimed.
+
+    The server's own scheduler may add runs of a schedule that it read while it was on.
+    """
+    runs = runs_of(server, id_)
+    return sorted(
+        moment(run) for run in runs if moment(run) <= until or run["state_type"] != "SCHEDULED"
+    )
+
+
 async def late_due_and_claimed(server, session, schedules=MINUTE):
     """Make a deployment with an overdue run, a run claimed ahead, one that runs, and future ones."""
     live = await create(session, schedules=schedules)
@@ -106,12 +117,14 @@ async def test_a_write_while_schedules_are_off_loses_no_due_run(server):
         live, _ = await late_due_and_claimed(server, session)
         off = [{**MINUTE[0], "active": False}]
         declared = await declare(session, schedules=off)
+        until = datetime.now(UTC)
+        due = kept(server, live.id, until)
         await update(session, live, differing(declared.fields, live))
-        due = sorted(map(moment, runs_of(server, live.id)))
+        assert kept(server, live.id, until) == due
         live = await KIND.read(session, KEY, live.id)
         declared = await declare(session, schedules=off, description="new")
         await update(session, live, differing(declared.fields, live))
-        assert sorted(map(moment, runs_of(server, live.id))) == due
+        assert kept(server, live.id, until) == due
         assert len(due) >= 4
 
 
@@ -122,10 +135,11 @@ async def test_a_write_after_schedules_were_turned_off_by_hand_loses_no_due_run(
             path = f"/deployments/{live.id}/schedules"
             (schedule,) = seed.request(client, "GET", path)
             seed.request(client, "PATCH", f"{path}/{schedule['id']}", {"active": False})
-        due = sorted(map(moment, runs_of(server, live.id)))
+        until = datetime.now(UTC)
+        due = kept(server, live.id, until)
         live = await KIND.read(session, KEY, live.id)
         await update(session, live, {"description": "new"})
-        assert sorted(map(moment, runs_of(server, live.id))) == due
+        assert kept(server, live.id, until) == due
         assert len(due) >= 4
 
 
@@ -152,6 +166,30 @@ async def test_nothing_is_noted_where_nothing_is_to_come_back(server):
         assert await KIND.before_update(session, live, {"schedules": MINUTE}) is not None
 
 
+class Lagging(RecordingApi):
+    """Knows the server's time by an answer that is almost two seconds old."""
+
+    def now(self):
+        return datetime.now(UTC) - timedelta(seconds=1.9)
+
+
+async def test_a_run_that_has_just_fallen_due_while_schedules_are_off_is_not_lost(server):
+    off = [{**MINUTE[0], "active": False}]
+    async with session_with(server) as session:
+        live = await create(session, schedules=off)
+        just_now = (datetime.now(UTC) - timedelta(seconds=0.2)).isoformat()
+        given_back = {
+            "state": {"type": "SCHEDULED", "state_details": {"scheduled_time": just_now}},
+            "idempotency_key": f"scheduled {live.id} {just_now}",
+        }
+        made = await session.api.post(f"/deployments/{live.id}/create_flow_run", given_back)
+        mark_auto_scheduled(server, made["id"])
+        session.api = Lagging(session.api)
+        await update(session, live, {"description": "new"})
+        keys = [run["idempotency_key"] for run in runs_of(server, live.id)]
+        assert keys == [given_back["idempotency_key"]]
+
+
 class LateScheduler(RecordingApi):
     """Prefect's own scheduler, which inserts after a write what it had read before it."""
 
@@ -167,17 +205,18 @@ class LateScheduler(RecordingApi):
         self.mark(made["id"])
 
 
-async def test_a_run_that_the_scheduler_adds_late_for_a_replaced_schedule_goes(server):
+@pytest.mark.parametrize("after", [PARIS, [{**MINUTE[0], "active": False}]], ids=["other", "off"])
+async def test_a_run_that_the_scheduler_adds_late_for_a_replaced_schedule_goes(server, after):
     async with session_with(server) as session:
         live = await create(session, schedules=MINUTE)
-        declared = await declare(session, schedules=PARIS)
+        declared = await declare(session, schedules=after)
         session.api = LateScheduler(session.api)
         session.api.moment = (datetime.now(UTC) + timedelta(minutes=30)).isoformat()
         session.api.mark = partial(mark_auto_scheduled, server)
         await update(session, live, differing(declared.fields, live))
         left = [run for run in runs_of(server, live.id) if moment(run).microsecond]
         assert left == []
-        assert runs_of(server, live.id)
+        assert bool(runs_of(server, live.id)) is (after is PARIS)
 
 
 def mark_auto_scheduled(server, id_):
@@ -207,8 +246,8 @@ async def test_a_refill_long_after_the_write_makes_what_fell_due_meanwhile_and_n
         notes = await KIND.before_update(session, live, {"description": "x"})
         hour_ago = datetime.now(UTC) - timedelta(hours=1)
         await KIND.after_update(session, live, {**notes, "since": hour_ago.isoformat()})
-        late = [m for m in moments(runs_of(server, live.id)) if m < datetime.now(UTC)]
-        assert len(late) == 3
+        made = moments(runs_of(server, live.id))
+        assert len([moment for moment in made if moment < hour_ago + timedelta(minutes=30)]) == 3
 
 
 async def test_runs_of_other_deployments_stay(server):

@@ -132,6 +132,9 @@ def what_is_there(cluster):
 
 async def _allowed(cluster, wanted, folder):
     async with launcher_on(folder) as launcher:
+        with anyio.move_on_after(30):  # the API server learns of a binding some moments later
+            while await launcher.preflight(wanted.settings, API) != ():
+                await anyio.sleep(0.5)
         assert await launcher.preflight(wanted.settings, API) == ()
         handle = await launcher.start(await launcher.create(wanted))
         ended = await launcher.ended(handle)
@@ -153,7 +156,11 @@ async def test_a_quota_that_lets_no_pod_be_made_is_named(cluster, tmp_path):
     namespace = {"metadata": {"name": "full"}}
     cluster.ask("POST", "/api/v1/namespaces", namespace)
     cluster.ask("POST", "/api/v1/namespaces/full/resourcequotas", quota)
-    more = {"namespace": "full", "pod_watch_timeout_seconds": 8, "token": "admin-token"}
+    account = "/api/v1/namespaces/full/serviceaccounts/default"
+    seed.wait_until(lambda: (cluster.ask("GET", account, missing=True) or {}).get("secrets"))
+    path = "/api/v1/namespaces/full/resourcequotas/none"
+    seed.wait_until(lambda: cluster.ask("GET", path).get("status", {}).get("hard"))
+    more = {"namespace": "full", "pod_watch_timeout_seconds": 30, "token": "admin-token"}
     async with launcher_on(tmp_path) as launcher:
         ended = await end_of(launcher, spec(3, cluster, "print(1)", **more))
         assert "exceeded quota: none" in ended.reason, ended

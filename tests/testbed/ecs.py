@@ -4,7 +4,6 @@ with EcsServer(engine) as aws:
     ... aws.url, aws.environment() ...
 """
 
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +12,7 @@ import boto3
 
 from tests.testbed.dockerd import Dockerd
 from tests.testbed.environments import environment
+from tests.testbed.ports import free_port
 
 REGION = "us-east-1"
 LABEL = "reconciler.test-task"
@@ -34,7 +34,7 @@ class EcsServer:
         self.url = ""
 
     def __enter__(self) -> Self:
-        port = _free_port()
+        port = free_port()
         program = Path(__file__).with_name("ecs_server.py")
         path = self._engine.folder / "moto.log"
         with path.open("w") as log:
@@ -74,9 +74,3 @@ class EcsServer:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.testbed.packages import install, program
+from tests.testbed.ports import free_port
 
 _START_SECONDS = 10.0
 
@@ -50,7 +51,7 @@ class GitSshServer:
 
     def __enter__(self) -> Self:
         server = _sshd()
-        self.port = _free_port()
+        self.port = free_port()
         host = self.new_key("host_key")
         self.new_key(self.key.name)
         (self.folder / "authorized").write_bytes(self.key.with_suffix(".pub").read_bytes())
@@ -104,9 +105,3 @@ def _sshd() -> str:
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where its unprivileged half lives
     return program("sshd")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,9 +11,7 @@ do nothing until it is bound to a role.
 """
 
 import json
-import random
 import shutil
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -27,6 +25,7 @@ import httpx
 from tests.testbed import kubernetes_build
 from tests.testbed.dockerd import Dockerd
 from tests.testbed.packages import PATH, install, program
+from tests.testbed.ports import free_ports
 
 ADMIN, AGENT = "admin-token", "agent-token"
 NODE = "node1"
@@ -137,7 +136,7 @@ class Cluster:
 
     def _start(self) -> None:
         self._add_pause_image()
-        folder, ports = self.folder, _free_ports(7)
+        folder, ports = self.folder, free_ports(7)
         client, peer, api, controllers, scheduler, kubelet, _ = ports
         self.url = f"https://127.0.0.1:{api}"
         self.ca_file = folder / "certs" / "apiserver.crt"
@@ -295,19 +294,6 @@ class Cluster:
         return "\n".join(
             f"== {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs
         )
-
-
-def _free_ports(count: int) -> list[int]:
-    """Choose ports that no connection of another test takes before they are listened to."""
-    lowest = int(_sysctl("net/ipv4/ip_local_port_range").read_text().split()[0])
-    found: list[int] = []
-    for port in random.sample(range(lowest // 2, lowest), 100 * count):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise RuntimeError("no ports are free below those of connections")
 
 
 def _sysctl(name: str) -> Path:

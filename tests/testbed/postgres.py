@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.testbed import packages
-from tests.testbed.prefect import free_port
+from tests.testbed.ports import free_port
 
 _USER = "postgres"
 

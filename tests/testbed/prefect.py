@@ -4,7 +4,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -18,6 +17,7 @@ from typing import Self
 import httpx
 
 from tests.testbed.environments import cache_folder, locked, prefect_python
+from tests.testbed.ports import free_port
 
 VERSIONS = {2: "2.20.26", 3: "3.8.8"}
 LABELS = {"2.20": 2, "3.x": 3}
@@ -258,11 +258,3 @@ def _tables(database: sqlite3.Connection) -> list[str]:
         "SELECT name FROM template.sqlite_master WHERE type='table' AND name NOT LIKE 'sqlite_%'"
     )
     return [name for (name,) in rows if name not in _KEPT_TABLES]
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on at the moment."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -7,7 +7,6 @@
 It listens on 127.0.0.1, which Docker engines trust without TLS.
 """
 
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,7 @@ import httpx
 
 from tests.testbed.dockerd import Dockerd
 from tests.testbed.packages import PATH, install, program
+from tests.testbed.ports import free_port
 
 _START_SECONDS = 30.0
 _CONFIG = """version: 0.1
@@ -45,9 +45,7 @@ class Registry:
         install("htpasswd", "apache2-utils")
         self._folder = tempfile.TemporaryDirectory(prefix="rreg-")
         folder = Path(self._folder.name)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.host = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.host = f"127.0.0.1:{free_port()}"
         users = [program("htpasswd"), "-Bbc", str(folder / "users"), self.user, self.password]
         subprocess.run(users, check=True, capture_output=True)
         port = self.host.rpartition(":")[2]

@@ -15,8 +15,17 @@ FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 _BUSY = {429, 502, 503}  # a SQLite server under concurrent writes
 
 
-def request(client: httpx.Client, method: str, path: str, body: Any = None) -> Any:
+def request(
+    client: httpx.Client, method: str, path: str, body: Any = None, *, also: int | None = None
+) -> Any:
     """Send one request, again while the server is busy; return the JSON.
+
+    Args:
+        client: of the server.
+        method: of HTTP.
+        path: below the API's URL.
+        body: as JSON.
+        also: a status that is as good as success.
 
     Raises:
         AssertionError: any other answer than 2xx; it carries the body.
@@ -27,7 +36,9 @@ def request(client: httpx.Client, method: str, path: str, body: Any = None) -> A
             break
         time.sleep(0.25)
         answer = client.request(method, path, json=body)
-    assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text[:2000]}"
+    assert answer.is_success or answer.status_code == also, (
+        f"{method} {path}: {answer.status_code} {answer.text[:2000]}"
+    )
     return answer.json() if answer.content else None
 
 

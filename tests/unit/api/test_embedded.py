@@ -46,7 +46,9 @@ def python(tmp_path):
 async def test_it_runs_with_nothing_of_the_users_and_ends_with_the_block(tmp_path, python):
     environ = {**os.environ, "PREFECT_API_KEY": "theirs", "RECONCILER_API_KEY": "ours"}
     folder = tmp_path / "state" / "server"
-    async with embedded_server(folder, environ, SystemClock(), python=python(SERVER)) as running:
+    async with embedded_server(
+        folder, environ, SystemClock(), python=python(SERVER), port=0
+    ) as running:
         async with httpx.AsyncClient() as client:
             seen = (await client.get(running.url + "/x")).json()
         assert seen["PREFECT_HOME"] == str(folder)
@@ -93,29 +95,31 @@ async def test_a_port_lost_while_prefect_starts_is_no_failure_and_nobody_elses_s
 
 async def test_one_server_at_a_time_uses_a_folder(tmp_path, python):
     made, clock = python(SERVER), SystemClock()
-    async with embedded_server(tmp_path / "s", {}, clock, python=made):
+    async with embedded_server(tmp_path / "s", {}, clock, python=made, port=0):
         with pytest.raises(UsageError, match="another `reconciler up`") as caught:
-            async with embedded_server(tmp_path / "s", {}, VirtualClock(), python=made):
+            async with embedded_server(tmp_path / "s", {}, VirtualClock(), python=made, port=0):
                 pytest.fail("two servers on one database")
         assert "RECONCILER_STATE_DIR" in caught.value.hint
-    async with embedded_server(tmp_path / "s", {}, clock, python=made) as again:
+    async with embedded_server(tmp_path / "s", {}, clock, python=made, port=0) as again:
         assert again.url
 
 
 async def test_a_server_that_ends_at_once_is_told_with_the_end_of_its_log(tmp_path, python):
     made = python("raise SystemExit('no such table: flow')")
     with pytest.raises(Unreachable, match=r"ended with 1(.|\n)*no such table: flow"):
-        async with embedded_server(tmp_path / "s", {}, SystemClock(), python=made):
+        async with embedded_server(tmp_path / "s", {}, SystemClock(), python=made, port=0):
             pytest.fail("it is not up")
 
 
 async def test_a_server_that_never_answers_is_given_up_and_ended(tmp_path, python):
     made = python("import time\nprint('thinking', flush=True)\nwhile True: time.sleep(1)")
     with pytest.raises(Unreachable, match="did not answer within 120 s"):
-        async with embedded_server(tmp_path / "s", {}, VirtualClock(), python=made):
+        async with embedded_server(tmp_path / "s", {}, VirtualClock(), python=made, port=0):
             pytest.fail("it is not up")
     with anyio.fail_after(30):  # the folder is free: the process is gone
-        async with embedded_server(tmp_path / "s", {}, SystemClock(), python=python(SERVER)):
+        async with embedded_server(
+            tmp_path / "s", {}, SystemClock(), python=python(SERVER), port=0
+        ):
             pass
 
 

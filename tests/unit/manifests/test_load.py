@@ -488,6 +488,6 @@ def test_loading_thousands_of_documents_takes_a_moment():
     text = "---\n".join(
         deployment(f"n{n}", more="tags: [a]\nparameters: {x: 1}\n") for n in range(1000)
     )
-    started = time.monotonic()
+    started = time.process_time()
     assert len(loaded({"a.yaml": text}).declarations) == 1000
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
