@@ -10,8 +10,8 @@ What a write to a deployment does to its auto-scheduled runs (facts; server code
 
 So:
 
-1. `look` before the write notes the time t (the server's clock, never ahead of it). On 2.20 it also
-   reads the overdue runs. If the write gives schedules new ids (3.x) or new dates' spellings (2.20:
+1. `look` before the write notes the time t (the server's clock, never ahead of it, and two seconds
+   behind at most). On 2.20 it also reads the runs that may be overdue. If the write gives schedules new ids (3.x) or new dates' spellings (2.20:
    the key holds the date in the schedule's time zone), it also reads the runs that come soon after t.
    What it found is plain JSON without parameters: the caller keeps it until the refill is done, so
    that whoever comes after a killed process can do it (`Seen.notes`).
@@ -28,7 +28,7 @@ So:
 6. A pass of the server's own scheduler that read the old schedules before the write may insert their
    runs after it (Prefect 3.8.8, 2.20.26: code read; met in tests). Where the key tells them (the
    schedule's id on 3.x, the time zone on 2.20) those that are there by now are deleted, so that none
-   is a second run of its moment; where the write turned all schedules off, all that were to come.
+   is a second run of its moment. Where no schedule is on any more, they are all that were to come.
 """
 
 from collections import Counter
@@ -139,13 +139,14 @@ async def look(api: Api, id_: str, *, scheduled: bool, new_keys: bool, active: b
         id_: of the deployment.
         scheduled: it has schedules now; without any there is nothing to note.
         new_keys: the write replaces its schedules.
-        active: it has an active schedule after the write. Without any the server is not asked to
-            schedule from `since`: what falls due in the seconds by which that may lag counts as overdue.
+        active: it has an active schedule after the write.
     """
     since = api.now()
     if not scheduled:
         return Seen(since)
-    until = since if active else since + _LAG
+    # What has fallen due since then by the server's true time is overdue, too. Only where the write
+    # changes keys is it left to `refill`: made again from here it could meet the run of the new key.
+    until = since if new_keys and active else since + _LAG
     overdue = await _overdue(api, id_, until) if api.facts.is_v2 else []
     coming = await _coming(api, id_, since) if new_keys else None
     return Seen(
@@ -168,35 +169,34 @@ async def refill(api: Api, id_: str, seen: Seen, *, paused: bool, active: bool) 
     """
     if paused:
         return
-    start, lost = seen.since, list(seen.overdue)
+    start, lost, schedules = seen.since, list(seen.overdue), None
     if seen.coming is not None:
-        start = max(start, await _made_schedules(api, id_))
+        schedules = (await api.get(f"/deployments/{id_}"))["schedules"]
+        start = max(start, _made(schedules))
         lost += [run for run in seen.coming if run.moment <= start]
     for run in lost:
         await _again(api, id_, run)
     if active:
         await _schedule(api, id_, seen, start)
-    elif seen.coming is not None:
-        await _delete_strays(api, id_, max(start, seen.since + _LAG), ())
+    if schedules is not None:
+        # Where none is left nothing tells when the write was: what is due by now may be older.
+        clear = start if schedules else api.now() + _LAG
+        await _delete_strays(api, id_, clear, [item for item in schedules if item["active"]])
 
 
 async def _schedule(api: Api, id_: str, seen: Seen, start: datetime) -> None:
-    """Let the server schedule from a moment on; leave one run for each moment, and none of old keys."""
+    """Let the server schedule from a moment on, and leave one run for each moment."""
     body = {"start_time": start.isoformat()}
     if api.now() - start > _GAP:
         body["end_time"] = (start + _GAP).isoformat()
     await api.post(f"/deployments/{id_}/schedule", body, repeat=Repeat.SAFE)
     if seen.coming:
         await _cancel_doubles(api, id_, seen)
-    if seen.coming is not None:
-        schedules = (await api.get(f"/deployments/{id_}"))["schedules"]
-        await _delete_strays(api, id_, start, schedules)
 
 
-async def _made_schedules(api: Api, id_: str) -> datetime:
-    """Return when the server made or changed the deployment's schedules last."""
-    deployment = await api.get(f"/deployments/{id_}")
-    times = [item.get(name) for item in deployment["schedules"] for name in ("created", "updated")]
+def _made(schedules: Iterable[Mapping[str, Any]]) -> datetime:
+    """Return when the server made or changed a deployment's schedules last."""
+    times = [item.get(name) for item in schedules for name in ("created", "updated")]
     found = [datetime.fromisoformat(time) for time in times if time]
     return max(found, default=datetime.fromtimestamp(0, UTC))
 
@@ -262,14 +262,19 @@ def _new(runs: Iterable[Mapping[str, Any]], known: frozenset[str]) -> Iterable[M
 async def _delete_strays(
     api: Api, id_: str, start: datetime, schedules: Collection[Mapping[str, Any]]
 ) -> None:
-    """Delete scheduled runs whose keys say that none of these schedules has made them."""
+    """Delete scheduled runs whose keys say that none of these schedules has made them.
+
+    What Prefect 3.8.8 spares where it deletes runs of old schedules is spared: a run that waits for a
+    slot, and one that has run before.
+    """
     wanted = {
         "state": {"type": {"any_": ["SCHEDULED"]}},
         "expected_start_time": {"after_": start.isoformat()},
     }
     is_stray = _is_stray_v2 if api.facts.is_v2 else _is_stray_v3
     for run in await _runs(api, id_, wanted):
-        if not schedules or is_stray(run["idempotency_key"], schedules):
+        spared = run["run_count"] or run["state_name"] == "AwaitingConcurrencySlot"
+        if not spared and is_stray(run["idempotency_key"], schedules):
             await _delete(api, run["id"])
 
 

@@ -1,6 +1,5 @@
 """`reconciler apply`."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +8,6 @@ import typer
 from reconciler.cli import options
 from reconciler.cli.execute import execute, guarded
 from reconciler.cli.exits import finish
-from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     from reconciler.cli.saved import SavedPlan
@@ -76,11 +74,10 @@ def _agreed(plan_file: Path | None, yes: bool) -> "SavedPlan | None":
         from reconciler.cli.saved import load
 
         return load(plan_file)
-    if not yes and not sys.stdin.isatty():
-        raise UsageError(
-            "there is no terminal to ask on",
-            hint="look at `reconciler plan`, then apply with --yes",
-        )
+    if not yes:
+        from reconciler.cli.prompt import require_terminal
+
+        require_terminal("look at `reconciler plan`, then apply with --yes")
     return None
 
 

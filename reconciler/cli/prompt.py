@@ -5,6 +5,20 @@ import sys
 import anyio
 
 from reconciler.cli import console
+from reconciler.errors import UsageError
+
+
+def require_terminal(hint: str) -> None:
+    """See that somebody can be asked.
+
+    Args:
+        hint: what to do where nobody can.
+
+    Raises:
+        UsageError: there is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask on", hint=hint)
 
 
 async def ask(question: str) -> str:

@@ -1,7 +1,6 @@
 """What the commands do: the wiring called in order, and the results shown."""
 
 import json
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from reconciler.cli import console
 from reconciler.cli.begin import begin
 from reconciler.cli.exits import DIFFERENT, DONE, FAILED
 from reconciler.cli.options import PlanFormat
-from reconciler.cli.prompt import ask
+from reconciler.cli.prompt import ask, require_terminal
 from reconciler.cli.render import Format, markdown, render
 from reconciler.cli.render.words import counted
 from reconciler.cli.saved import SavedPlan
@@ -127,8 +126,8 @@ async def destroy(where: Location, wishes: Wishes, consent: Consent, verbose: in
     app = begin(verbose)
     desired = await _policy_only(app, where, wishes)
     name = pipeline.inventory_name(desired, wishes)
-    if consent.confirm is None and not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask on", hint=f"confirm with --confirm {name}")
+    if consent.confirm is None:
+        require_terminal(f"confirm with --confirm {name}")
     async with app.desk() as desk:
         planned = await pipeline.make_destroy_plan(desk, desired, wishes)
         _show_to_confirm(planned.plan)

@@ -220,8 +220,8 @@ tags: [prod]
         if not (active or v2):
             return None  # there are no future runs, and 3.x leaves the others (see `refill`)
         replaced = "schedules" in fields or (needs_post(live, fields, v2=v2) and not v2)
-        known = {"scheduled": scheduled, "new_keys": replaced, "active": stays}
-        seen = await refill.look(session.api, live.id, **known)
+        look = partial(refill.look, scheduled=scheduled, new_keys=replaced, active=stays)
+        seen = await look(session.api, live.id)
         # Schedules that are off still leave a run that an agent gave back, or that somebody retries.
         return seen.notes() if active or seen.overdue or seen.coming else None
 

@@ -212,7 +212,7 @@ async def test_what_a_node_says_in_place_of_a_log_is_not_taken_for_one(bench):
 async def test_a_log_that_is_still_empty_is_looked_at_again(bench):
     handle = await bench.launch()
     bench.cluster.logs[f"{name()}-pod"] = ["2026-01-01T00:00:00Z the only line"]
-    bench.cluster.unwritten = 3
+    bench.cluster.unlinked, bench.cluster.unwritten = 4, 3
     ended = await bench.end_of(handle, lambda: bench.cluster.ends(name()))
     assert ended.last_lines == ("the only line",)
 

@@ -1,5 +1,6 @@
 """Watching, and when a file counts as gone."""
 
+import statistics
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -141,34 +142,42 @@ async def watched(path):
 
 
 TRIES = 5
-"""What is late or apart once may be the machine's doing; what always is, is ours."""
+"""What is late or apart once may be the machine's doing; what mostly is, is ours."""
+
+
+async def quiet(told):
+    """Wait until nothing is told any more, and forget what was."""
+    before = -1
+    while before != len(told):
+        before = len(told)
+        await anyio.sleep(0.3)
+    told.clear()
 
 
 async def test_change_is_told_within_a_second(tmp_path):
     waits = []
     async with watched(tmp_path) as told:
-        for number in range(TRIES):
-            told.clear()
-            (tmp_path / "a.yaml").write_text(f"{number}")
+        for turn in range(TRIES):
+            await quiet(told)
+            (tmp_path / f"{turn}.yaml").write_text("a")
             began = anyio.current_time()
             while not told:
                 await anyio.sleep(0.02)
             waits.append(anyio.current_time() - began)
-            await anyio.sleep(0.3)
-    assert min(waits) < 1, waits
+    assert statistics.median(waits) < 1, waits
 
 
 async def test_burst_is_one_signal(tmp_path):
     signals = []
     async with watched(tmp_path) as told:
         for turn in range(TRIES):
-            told.clear()
+            await quiet(told)
             for number in range(200):
-                (tmp_path / f"{number}.yaml").write_text(f"{turn}")
+                (tmp_path / f"{turn}-{number}.yaml").write_text("a")
             await anyio.sleep(1)
             signals.append(len(told))
     assert min(signals) >= 1, signals
-    assert min(signals) <= 2, signals
+    assert statistics.median(signals) <= 2, signals
 
 
 async def test_directory_that_is_replaced_is_watched_on(tmp_path):

@@ -34,8 +34,7 @@ _CONNECT_SECONDS = 10.0
 _NO_FILE = b"failed to try resolving symlinks in path"
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 3.0, 4.0)
 _LONGEST_PAUSE = 10.0
-_LONGEST_PAUSE_FOR_EMPTY = 1.0
-"""Of the pauses: 1.7 s in all for a run that has printed nothing and isn't streamed."""
+_PAUSES_IF_EMPTY = (0.2, 0.5, 1.0)
 _FIRST_ERROR = 300
 _UNAUTHORISED, _TIMED_OUT, _LIMITED, _SERVER_ERROR = 401, 408, 429, 500
 _NO_LIMIT = 0
@@ -107,24 +106,29 @@ class Cluster:
         """
         return await self._patiently(_Request(method, path, query, body, content), _parsed)
 
-    async def text(self, path: str, query: Query = ()) -> str:
+    async def text(self, path: str, query: Query = (), *, ended: bool = False) -> str:
         """Read a log, as patiently as `ask`; "" where the node has none.
 
-        A node that has not linked the file yet says so in place of it, with a 200 (tried on 1.20). An
-        empty log is looked at again for a while, too: the end of a Job was once told before its pod's
-        only line could be read (1.20, on a machine at its limit).
+        A node that has not linked the file yet says so in place of it, with a 200 (tried on 1.20).
+
+        Args:
+            path: of the API.
+            query: of the request.
+            ended: its pod has; then an empty log is looked at again for 1.7 s. (The end of a Job was
+                once told before its only line could be read: 1.20, on a machine at its limit.)
 
         Raises:
             Transient, NotStarted, NotLaunchable: as `ask`.
         """
-        for pause in (*_PAUSES, None):
+        unlinked, empty = iter(_PAUSES), iter(_PAUSES_IF_EMPTY if ended else ())
+        while True:
             data = await self._patiently(_Request("GET", path, query), bytes)
             if data and not data.startswith(_NO_FILE):
                 return data.decode(errors="replace")
-            if pause is None or (not data and pause > _LONGEST_PAUSE_FOR_EMPTY):
-                break
+            pause = next(unlinked if data else empty, None)
+            if pause is None:
+                return ""
             await self._clock.sleep(pause)
-        return ""
 
     async def _patiently(self, request: _Request, read: Callable[[bytes], T]) -> T:
         for pause in (*_PAUSES, None):

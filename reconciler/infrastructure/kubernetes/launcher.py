@@ -326,7 +326,7 @@ class KubernetesLauncher:
         """Read the log of an ended Job; its end waits a while for that, and is told without it."""
         try:
             with anyio.fail_after(_READ_SECONDS):
-                return await output.tail(place, _KEPT_LINES)
+                return await output.tail(place, _KEPT_LINES, ended=True)
         except ReconcilerError as error:
             why = error.message
         except TimeoutError:

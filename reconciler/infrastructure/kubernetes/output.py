@@ -14,8 +14,13 @@ from reconciler.runtime.clock import Clock
 _BACKOFF = Backoff(first=1.0, ceiling=30.0)
 
 
-async def tail(place: Place, lines: int) -> tuple[str, ...]:
+async def tail(place: Place, lines: int, *, ended: bool = False) -> tuple[str, ...]:
     """Return the last lines of the newest pod's log; none where there is none.
+
+    Args:
+        place: of the Job.
+        lines: how many at most.
+        ended: the Job has (`Cluster.text`).
 
     Raises:
         Transient: the cluster does not answer.
@@ -25,7 +30,8 @@ async def tail(place: Place, lines: int) -> tuple[str, ...]:
         if pod is None or not is_running(pod):
             return ()
         query = (*LOG_OF_FLOW, ("tailLines", str(lines)))
-        text = await place.cluster.text(place.log_path(pod["metadata"]["name"]), query)
+        path = place.log_path(pod["metadata"]["name"])
+        text = await place.cluster.text(path, query, ended=ended)
     except NotStarted:  # no such pod any more, or we may not read logs
         return ()
     return tuple(text.splitlines()[-lines:])
