@@ -32,7 +32,7 @@ So:
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -174,14 +174,39 @@ async def refill(api: Api, id_: str, seen: Seen, *, paused: bool, active: bool) 
         schedules = (await api.get(f"/deployments/{id_}"))["schedules"]
         start = max(start, _made(schedules))
         lost += [run for run in seen.coming if run.moment <= start]
-    for run in lost:
+    for run in await _missing(api, id_, lost):
         await _again(api, id_, run)
     if active:
         await _schedule(api, id_, seen, start)
     if schedules is not None:
         # Where none is left nothing tells when the write was: what is due by now may be older.
-        clear = start if schedules else api.now() + _LAG
-        await _delete_strays(api, id_, clear, [item for item in schedules if item["active"]])
+        await _delete_strays(api, id_, start if schedules else api.now() + _LAG)
+
+
+async def _missing(api: Api, id_: str, lost: Sequence[Run]) -> list[Run]:
+    """Return those that are gone, and whose moment no run of another key has met since.
+
+    So a repeat goes on where the one before it was cut off, and one that comes late, when the server
+    has scheduled by other keys for a while, doubles nothing.
+    """
+    if not lost:
+        return []
+    moments = [run.moment for run in lost]
+    between = {
+        "after_": (min(moments) - _LAG).isoformat(),
+        "before_": (max(moments) + _LAG).isoformat(),
+    }
+    there = await _all_runs(api, id_, {"expected_start_time": between})
+    keys = {run["idempotency_key"] for run in there}
+    ours = {run.key for run in lost}
+    met = Counter(Run.of(run).moment for run in there if run["idempotency_key"] not in ours)
+    missing = []
+    for run in lost:
+        if run.key not in keys and not met[run.moment]:
+            missing.append(run)
+        elif run.key not in keys:
+            met[run.moment] -= 1
+    return missing
 
 
 async def _schedule(api: Api, id_: str, seen: Seen, start: datetime) -> None:
@@ -216,13 +241,16 @@ async def _coming(api: Api, id_: str, since: datetime) -> list[Mapping[str, Any]
 
 
 async def _runs(api: Api, id_: str, wanted: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [run for run in await _all_runs(api, id_, wanted) if run["auto_scheduled"]]
+
+
+async def _all_runs(api: Api, id_: str, wanted: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     body = {
         "deployments": {"id": {"any_": [id_]}},
         "flow_runs": wanted,
         "sort": "EXPECTED_START_TIME_ASC",
     }
-    found = [run async for page in api.pages("/flow_runs/filter", body) for run in page]
-    return [run for run in found if run["auto_scheduled"]]
+    return [run async for page in api.pages("/flow_runs/filter", body) for run in page]
 
 
 async def _again(api: Api, id_: str, run: Run) -> None:
@@ -259,10 +287,8 @@ def _new(runs: Iterable[Mapping[str, Any]], known: frozenset[str]) -> Iterable[M
     return (run for run in runs if run["id"] not in known and run["state_type"] == "SCHEDULED")
 
 
-async def _delete_strays(
-    api: Api, id_: str, start: datetime, schedules: Collection[Mapping[str, Any]]
-) -> None:
-    """Delete scheduled runs whose keys say that none of these schedules has made them.
+async def _delete_strays(api: Api, id_: str, start: datetime) -> None:
+    """Delete scheduled runs whose keys say that no schedule that is on has made them.
 
     What Prefect 3.8.8 spares where it deletes runs of old schedules is spared: a run that waits for a
     slot, and one that has run before.
@@ -271,10 +297,14 @@ async def _delete_strays(
         "state": {"type": {"any_": ["SCHEDULED"]}},
         "expected_start_time": {"after_": start.isoformat()},
     }
+    runs = await _runs(api, id_, wanted)
+    # After the runs: those of a schedule that somebody makes at this moment are not among them.
+    schedules = (await api.get(f"/deployments/{id_}"))["schedules"] if runs else []
+    active = [item for item in schedules if item["active"]]
     is_stray = _is_stray_v2 if api.facts.is_v2 else _is_stray_v3
-    for run in await _runs(api, id_, wanted):
+    for run in runs:
         spared = run["run_count"] or run["state_name"] == "AwaitingConcurrencySlot"
-        if not spared and is_stray(run["idempotency_key"], schedules):
+        if not spared and is_stray(run["idempotency_key"], active):
             await _delete(api, run["id"])
 
 

@@ -115,7 +115,8 @@ class _Apply:
 
     async def refresh(self) -> None:
         """Read the inventory again, now that nobody else may write it."""
-        loaded = await self._store.load(self._desired.origin, take_over=True)
+        agreed = self._store.taken_over  # to what was there when it was planned, to nothing since
+        loaded = await self._store.load(self._desired.origin, take_over=agreed)
         fresh, planned = loaded.inventory, self._observed.inventory
         entries = renames.moved(fresh.entries, self._observed.renamed)
         if entries != planned.entries or fresh.exists is not planned.exists:

@@ -46,6 +46,7 @@ class Scene:
         observed: what is live.
         permissions: what the user allowed.
         referrers: who refers to a key on the server.
+        declared: ids of the live objects that git declares, with their keys.
     """
 
     changes: Mapping[Key, Change]
@@ -53,6 +54,7 @@ class Scene:
     observed: Observed
     permissions: Permissions
     referrers: Mapping[Key, tuple[Live, ...]]
+    declared: Mapping[str, Key]
 
     def entry(self, change: Change) -> Entry:
         """Return what the inventory says of a delete's object."""
@@ -69,6 +71,12 @@ Rule = Callable[[Change, Scene], str | None]
 def _foreign(change: Change, scene: Scene) -> str | None:
     owner = scene.observed.foreign.get(change.id or "")
     return None if owner is None else f"the inventory {owner} owns it too; `forget` it in one"
+
+
+def _declared(change: Change, scene: Scene) -> str | None:
+    """Its id is that of an object that git declares: somebody renamed it."""
+    key = scene.declared.get(change.id or "")
+    return None if key is None else f"it is {key} now, which git declares; nothing is to be deleted"
 
 
 def _unconfirmed(change: Change, scene: Scene) -> str | None:
@@ -171,7 +179,7 @@ def _active(change: Change, scene: Scene) -> str | None:
     return f"{evidence.active_runs} flow run(s) are active; it goes when they have ended"
 
 
-PROOF: tuple[Rule, ...] = (_foreign, _unconfirmed, _unverified, _incomplete)
+PROOF: tuple[Rule, ...] = (_foreign, _declared, _unconfirmed, _unverified, _incomplete)
 """Without these a delete is a guess: nothing overrides them."""
 
 POLICY: tuple[Rule, ...] = (_disabled, _kept, _suspended, _referred, _cascades, _active)
@@ -187,8 +195,9 @@ def hold(
     """Return the changes with those held back as blocked, and what holds the plan as a whole."""
     current = {change.key: change for change in changes}
     referrers = _referrers(observed)
+    declared = {live.id: key for key, live in observed.live.items() if key in desired.declarations}
     while True:  # a hold can make another needful: what a held object refers to must stay
-        scene = Scene(current, desired, observed, permissions, referrers)
+        scene = Scene(current, desired, observed, permissions, referrers, declared)
         after = {key: _single(change, scene) for key, change in current.items()}
         if after == current:
             break

@@ -41,7 +41,11 @@ def former(declaration: Declaration) -> Key | None:
 
 
 def find(scene: Scene) -> dict[Key, Renaming]:
-    """Return what is to be renamed on the server, by the new key: only what we own by its id."""
+    """Return what is to be renamed on the server, by the new key: only what we own by its id.
+
+    Where the server has the new name already, only the inventory is to learn it. That needs no word
+    of git's: the id tells it, and taken for two objects it would be adopted and deleted at once.
+    """
     found: dict[Key, Renaming] = {}
     taken: set[Key] = set()
     for key, declaration in sorted(scene.declarations.items()):
@@ -52,7 +56,24 @@ def find(scene: Scene) -> dict[Key, Renaming]:
         if renaming is not None:
             found[key] = renaming
             taken.add(old)
-    return found
+    return found | _borne(scene, found)
+
+
+def _borne(scene: Scene, found: Mapping[Key, Renaming]) -> dict[Key, Renaming]:
+    """Return declared keys that objects bear which we own under a key that git no longer knows."""
+    former_keys = {renaming.former for renaming in found.values()}
+    owned = {
+        (key.kind, entry.id): key
+        for key, entry in scene.entries.items()
+        if entry.id is not None and key not in scene.declarations and key not in former_keys
+    }
+    borne: dict[Key, Renaming] = {}
+    for key in scene.declarations.keys() - scene.entries.keys() - found.keys() if owned else ():
+        live = scene.live.get(key)
+        old = None if live is None else owned.get((key.kind, live.id))
+        if old is not None and not scene.declarations[key].options.suspend:
+            borne[key] = Renaming(old, done=True)
+    return borne
 
 
 def _renaming(key: Key, old: Key, scene: Scene) -> Renaming | None:

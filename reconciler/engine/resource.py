@@ -12,6 +12,8 @@ from reconciler.model.plan import Action, Cause, Change, FieldChange
 from reconciler.model.rules import KindRules
 from reconciler.model.values import ABSENT, contains_secret
 
+_INTERRUPTED = "an interrupted apply had written it; what that took away is given back"
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -70,7 +72,7 @@ def declared(
     if not owned:
         change = _adopt(declaration, live, found, allowed=allowed)
     elif found.fields:
-        change = _update(declaration, live, found)
+        change = _giving_back(_update(declaration, live, found), entry)
     else:
         change = _only_known(declaration, live, "git renames it")
     return Proposal(_renamed(_disturbing(change, observed), found, observed), found.prints)
@@ -91,7 +93,7 @@ def _renamed(change: Change, found: Comparison, observed: Observed) -> Change:
     if renaming is None or found.immutable:
         return change
     if renaming.done:
-        reason = "an interrupted apply had renamed it; only the inventory is written"
+        reason = f"it was {renaming.former} and bears its new name; only the inventory is written"
         return change if found.fields else replace(change, reason=reason)
     named = FieldChange(
         path="name",
@@ -212,6 +214,19 @@ def _update(declaration: Declaration, live: Live, found: Comparison) -> Change:
     return change
 
 
+def _giving_back(change: Change, entry: Entry | None) -> Change:
+    """Let what an interrupted apply took away be given back, though the fields themselves are held."""
+    if change.action is not Action.BLOCKED or entry is None or entry.notes is None:
+        return change
+    return replace(
+        change,
+        action=Action.UPDATE,
+        wanted=None,
+        target={},
+        reason=f"{_INTERRUPTED}; {change.reason}",
+    )
+
+
 def _immutable(change: Change, found: Comparison) -> Change:
     names = ", ".join(found.immutable)
     return held(
@@ -253,7 +268,7 @@ def _only_known(declaration: Declaration, live: Live, reason: str) -> Change:
 
 def _forgotten(declaration: Declaration, entry: Entry | None, found: Comparison) -> str | None:
     if entry is not None and entry.notes is not None:
-        return "an interrupted apply had written it; what that took away is given back"
+        return _INTERRUPTED
     reason = None
     if entry is None or entry.id is None:
         reason = "an interrupted apply had created it"

@@ -14,6 +14,7 @@ from reconciler.errors import (
     NotFound,
     ReconcilerError,
     Refused,
+    Rejected,
     Transient,
 )
 from reconciler.kinds.base import Notes, Session
@@ -49,6 +50,8 @@ class Step:
         evidence: what the plan knew of a delete.
         intent: what was written ahead of a create.
         notes: what an update takes away, until it has given that back.
+        owed: what an earlier update took away and could not give back yet.
+        unheard: the answer to a create was lost, so the object may be there.
         fate: what became of it.
         id: of the object, where known.
         error: what went wrong.
@@ -63,6 +66,8 @@ class Step:
     evidence: Evidence | None = None
     intent: Entry | None = None
     notes: Notes | None = None
+    owed: Notes | None = None
+    unheard: bool = False
     fate: Fate = Fate.WAITING
     id: str | None = None
     error: str | None = None
@@ -120,12 +125,20 @@ async def prepare(step: Step, access: Access, lease: Lease) -> None:
 
 
 async def _finish_earlier(step: Step, access: Access, lease: Lease) -> None:
-    """Give back what an update took away whose process died."""
+    """Give back what an update took away whose process died.
+
+    What the server refuses to take back as the object is now is owed until this update has changed it.
+    """
     notes = None if step.entry is None else step.entry.notes
     if notes is None or step.live is None or step.change.action is Action.DELETE:
         return
     lease.check()
-    await access.kind(step.change.key).after_update(access.session, step.live, notes)
+    try:
+        await access.kind(step.change.key).after_update(access.session, step.live, notes)
+    except Rejected:
+        if not step.writes:
+            raise
+        step.owed = notes
 
 
 async def _foresee(step: Step, access: Access) -> Notes | None:
@@ -159,11 +172,17 @@ async def carry_out(step: Step, access: Access, lease: Lease, again: Session) ->
     except Transient as error:
         step.fate, step.error = Fate.UNKNOWN, _said(error)
     except ReconcilerError as error:
-        step.fate, step.error = Fate.FAILED, _said(error)
+        made = step.unheard or _is_made(step, access)
+        step.fate, step.error = Fate.UNKNOWN if made else Fate.FAILED, _said(error)
     except Exception as error:  # noqa: BLE001 - a bug in one kind must not stop the others
         step.fate, step.error = Fate.UNKNOWN, _bug(error)
     else:
         step.fate = Fate.DONE
+
+
+def _is_made(step: Step, access: Access) -> bool:
+    """Whether a create has made its object before something that belongs to it was refused."""
+    return step.change.action is Action.CREATE and step.change.key in access.session.index.ids
 
 
 async def _write(step: Step, access: Access, lease: Lease, again: Session) -> None:
@@ -188,13 +207,12 @@ def _bug(error: Exception) -> str:
 
 async def _create(step: Step, access: Access, lease: Lease) -> None:
     """Create; after a lost answer look whether the object is there before trying again."""
-    lost = False
     for number, delay in enumerate(Backoff().delays(), start=1):
         lease.check()
         try:
-            await _create_once(step, access, lost=lost)
+            await _create_once(step, access)
         except AnswerLost:
-            lost = True
+            step.unheard = True
             if await _made_after_all(step, access):
                 return
             if number >= _CREATE_TRIES:
@@ -204,13 +222,13 @@ async def _create(step: Step, access: Access, lease: Lease) -> None:
             return
 
 
-async def _create_once(step: Step, access: Access, *, lost: bool) -> None:
+async def _create_once(step: Step, access: Access) -> None:
     key = step.change.key
     try:
         written = await access.kind(key).create(access.session, key, step.change.target)
     except AlreadyExists:
         # Ours, if an earlier request of which we heard nothing arrived late.
-        if lost and await _made_after_all(step, access):
+        if step.unheard and await _made_after_all(step, access):
             return
         raise
     if written.existed and not await _made_after_all(step, access):
@@ -248,9 +266,13 @@ async def _update(step: Step, access: Access, lease: Lease) -> None:
 
 
 async def _give_back(step: Step, live: Live, access: Access) -> None:
+    after = replace(live, fields=step.fields)
+    kind = access.kind(step.change.key)
+    if step.owed is not None:
+        await kind.after_update(access.session, after, step.owed)
+        step.owed = None
     if step.notes is not None:
-        kind = access.kind(step.change.key)
-        await kind.after_update(access.session, replace(live, fields=step.fields), step.notes)
+        await kind.after_update(access.session, after, step.notes)
         step.notes = None
 
 
@@ -279,7 +301,9 @@ async def _delete(step: Step, access: Access, lease: Lease, again: Session) -> N
     reason = _grown(step.evidence, now)
     if reason is not None:
         raise Refused(f"{reason} since the plan was made", hint="plan again")
-    live = step.live or await kind.read(session, key, step.change.id)
+    live = step.live
+    if live is None or live.id != step.change.id:  # somebody else's bears its name
+        live = await kind.read(session, key, step.change.id)
     if live is None:
         return
     lease.check()

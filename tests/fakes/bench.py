@@ -93,11 +93,12 @@ class Bench:
     server: MemoryPrefect = field(default_factory=MemoryPrefect)
     clock: VirtualClock = field(default_factory=VirtualClock)
     name: str = "prod"
+    kinds: Any = KINDS
 
     def access(self, fault: Any = None, *, secrets: bool = True) -> Access:
         api = MemoryApi(self.server, fault)
         store = InventoryStore(api, self.name, secrets=secrets)
-        return Access.of(Session(api, secrets=secrets), KINDS, store, self.clock)
+        return Access.of(Session(api, secrets=secrets), self.kinds, store, self.clock)
 
     async def look(self, desired: DesiredState, options=EVERYTHING, fault=None, *, secrets=True):
         access = self.access(fault, secrets=secrets)

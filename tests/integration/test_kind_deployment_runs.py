@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from uuid import uuid4
 
 import pytest
 
@@ -282,11 +283,37 @@ async def test_a_refill_may_be_repeated_by_another_process(server):
         notes = await KIND.before_update(session, live, {"schedules": PARIS})
         await KIND.update(session, live, {"schedules": PARIS})
         live = await KIND.read(session, KEY, live.id)
-        for _ in range(2):
+        for repeated in (False, True):
+            session.api.writes.clear()
             await KIND.after_update(session, live, notes)
+            made = [write for write in session.api.writes if "create_flow_run" in write]
+            assert not (repeated and made), "it goes on where it was cut off"
             found = moments(runs_of(server, live.id))
             assert {moment(run) for run in old if moment(run) <= datetime.now(UTC)} <= found.keys()
             assert not [m for m, count in found.items() if count > 1]
+
+
+async def test_a_late_refill_doubles_no_moment_that_the_server_has_met_by_new_keys(server):
+    """The process that wrote died, and the server went on with the new schedule for minutes."""
+    async with session_with(server) as session:
+        live = await create(session, schedules=MINUTE)
+        notes = await KIND.before_update(session, live, {"schedules": PARIS})
+        await KIND.update(session, live, {"schedules": PARIS})
+        now = datetime.now(UTC).replace(second=0, microsecond=0)
+        since, *minutes = [now - timedelta(minutes=number) for number in (4, 3, 2, 1)]
+        with server.client() as client:
+            body = {"start_time": since.isoformat(), "min_time": 600, "max_runs": 100}
+            seed.request(client, "POST", f"/deployments/{live.id}/schedule", body)
+        old = [
+            {"id": str(uuid4()), "key": f"scheduled {live.id} old {at}", "name": "old"}
+            | dict.fromkeys(("moment", "due"), at)
+            for at in (minute.isoformat() for minute in minutes)
+        ]
+        notes |= {"since": since.isoformat(), "coming": old, "overdue": []}
+        live = await KIND.read(session, KEY, live.id)
+        await KIND.after_update(session, live, notes)
+        found = moments(runs_of(server, live.id))
+        assert [found[minute] for minute in minutes] == [1, 1, 1]
 
 
 async def test_a_refill_long_after_the_write_makes_what_fell_due_meanwhile_and_no_more(server):

@@ -129,6 +129,33 @@ async def test_what_an_interrupted_rename_left_in_the_inventory_deletes_nothing_
         assert (await repo.plan()).empty
 
 
+async def test_what_bears_its_new_name_already_is_kept_and_owned_by_it(server, tmp_path):
+    """Renamed by hand and then in git; or by an apply that died, before git took back its word."""
+    async with repository(server, tmp_path) as repo:
+        id_ = await begun(repo, "variable")
+        with server.client() as client:
+            seed.request(client, "PATCH", f"/variables/{id_}", {"name": "new"})
+        repo.write("one.yaml", document("variable", "new", more=2))
+        report = await repo.apply()
+        assert report.converged, report.to_json()
+        with server.client() as client:
+            assert [one["id"] for one in seed.listing(client, "variables")] == [id_]
+        assert (await repo.entries())[key("variable", "new")].id == id_
+        assert (await repo.plan()).empty
+
+
+async def test_a_delete_is_of_what_is_owned_not_of_what_bears_its_name(server, tmp_path):
+    async with repository(server, tmp_path) as repo:
+        id_ = await begun(repo, "variable")
+        with server.client() as client:
+            seed.request(client, "PATCH", f"/variables/{id_}", {"name": "by_hand"})
+            seed.request(client, "POST", "/variables/", {"name": "old", "value": "theirs"})
+        repo.remove("one.yaml")
+        assert (await repo.apply(allow_deletes=1)).converged
+        with server.client() as client:
+            assert [one["value"] for one in seed.listing(client, "variables")] == ["theirs"]
+
+
 async def test_a_name_that_is_still_declared_renames_nothing(server, tmp_path):
     async with repository(server, tmp_path) as repo:
         await begun(repo, "variable")

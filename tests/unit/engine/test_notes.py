@@ -2,6 +2,8 @@
 
 import pytest
 
+from reconciler.errors import Rejected
+from reconciler.model.desired import DriftPolicy, Options
 from reconciler.model.plan import Action
 from tests.fakes.bench import DEPLOYMENT, Bench, declare, tree
 from tests.unit.engine.test_crash import killed
@@ -67,6 +69,24 @@ async def test_another_change_gives_back_first():
     assert len(things) == 3
 
 
+async def test_what_was_taken_away_is_given_back_though_drift_is_only_reported():
+    report_only = Options(drift=DriftPolicy.REPORT)
+    bench = Bench()
+    before = {"options": report_only, "description": "ours"}
+    await bench.apply(tree(declare(DEPLOYMENT, tags=["a"], **before)))
+    bench.server.named(str(DEPLOYMENT))["fields"]["description"] = "by hand"
+    after = tree(declare(DEPLOYMENT, tags=["b"], **before))
+    assert await killed(bench.apply(after, at("POST", "/refill", "before")))
+    assert emptied(bench)
+    report = await bench.apply(after)
+    assert report.converged, report.to_json()
+    assert not emptied(bench)
+    assert bench.server.named(str(DEPLOYMENT))["fields"]["description"] == "by hand"
+    assert await notes(bench) is None
+    [still] = (await bench.plan(after)).changes
+    assert still.action is Action.BLOCKED
+
+
 async def test_a_give_back_that_fails_is_a_failure_and_is_tried_again():
     bench = await applied()
     report = await bench.apply(AFTER, at("POST", "/refill", "503"))
@@ -78,6 +98,25 @@ async def test_a_give_back_that_fails_is_a_failure_and_is_tried_again():
     assert not report.converged
     assert (await bench.apply(AFTER)).converged
     assert not emptied(bench)
+
+
+async def test_a_give_back_that_is_refused_does_not_keep_the_change_that_mends_it_from_being_made():
+    bench = await applied()
+
+    def refused(request):
+        tags = bench.server.named(str(DEPLOYMENT))["fields"]["tags"]
+        if request.path.endswith("/refill") and tags != ["mended"]:
+            raise Rejected("a variable is missing", status=422)
+
+    assert not (await bench.apply(AFTER, refused)).converged
+    report = await bench.apply(AFTER, refused)  # nothing has changed: it is said again
+    assert "a variable is missing" in report.outcomes[0].error
+    mended = tree(declare(DEPLOYMENT, tags=["mended"]))
+    bench.writes()
+    assert (await bench.apply(mended, refused)).converged
+    refills = [one for one in bench.writes() if one.endswith("/refill")]
+    assert len(refills) == 2  # that of the first change, and its own
+    assert await notes(bench) is None
 
 
 async def test_a_lost_answer_still_gives_back():
