@@ -151,7 +151,7 @@ class _Apply:
         finally:
             # Also when interrupted: what was created must not be forgotten.
             try:
-                with anyio.move_on_after(_LAST_WORDS, shield=True):
+                with anyio.move_on_after(min(_LAST_WORDS, self._lease.spare), shield=True):
                     await self._remember(steps)
             finally:
                 self._end_all(steps)

@@ -133,6 +133,11 @@ class Lease:
         self._callbacks.append(callback)
 
     @property
+    def spare(self) -> float:
+        """Seconds after `check` has passed in which surely nobody else holds the lease."""
+        return self._ttl - self._safe
+
+    @property
     def _safe(self) -> float:
         return self._ttl * _SAFE_SHARE
 

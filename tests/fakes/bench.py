@@ -66,6 +66,8 @@ def _plain(value: Any) -> Any:
 class FreeLease:
     """A lease that is never lost unless told so."""
 
+    spare = 15.0
+
     def __init__(self) -> None:
         self.lost = False
         self.callbacks = []

@@ -319,6 +319,26 @@ async def test_a_lease_lost_between_two_levels_leaves_a_report_that_is_right():
     assert (await bench.plan(desired)).empty
 
 
+class SlowLease(FreeLease):
+    """Of a server that says nothing any more once the intents are written."""
+
+    spare = 0.1
+    asked = 0
+
+    async def confirm(self):
+        self.asked += 1
+        if self.asked > 1:
+            await anyio.sleep_forever()
+
+
+async def test_the_last_words_of_an_apply_end_before_another_may_hold_its_lease():
+    bench = Bench()
+    with anyio.fail_after(5):
+        await bench.apply(tree(declare(BLOCK, data={})), lease=SlowLease())
+    assert (await bench.entries())[BLOCK].id is None
+    assert (await bench.apply(tree(declare(BLOCK, data={})))).converged
+
+
 async def test_an_interrupted_apply_still_remembers_what_it_created():
     bench = Bench()
     desired = tree(declare(BLOCK, data={"a": 1}), declare(OTHER, data={}))
