@@ -32,7 +32,7 @@ So:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -169,12 +169,13 @@ async def refill(api: Api, id_: str, seen: Seen, *, paused: bool, active: bool) 
     """
     if paused:
         return
-    start, lost, schedules = seen.since, list(seen.overdue), None
+    start, schedules = seen.since, None
+    lost = list(seen.overdue)
     if seen.coming is not None:
         schedules = (await api.get(f"/deployments/{id_}"))["schedules"]
         start = max(start, _made(schedules))
-        lost += [run for run in seen.coming if run.moment <= start]
-    for run in await _missing(api, id_, lost):
+        lost += await _unmet(api, id_, seen, start)
+    for run in lost:
         await _again(api, id_, run)
     if active:
         await _schedule(api, id_, seen, start)
@@ -183,29 +184,28 @@ async def refill(api: Api, id_: str, seen: Seen, *, paused: bool, active: bool) 
         await _delete_strays(api, id_, start if schedules else api.now() + _LAG)
 
 
-async def _missing(api: Api, id_: str, lost: Sequence[Run]) -> list[Run]:
-    """Return those that are gone, and whose moment no run of another key has met since.
+async def _unmet(api: Api, id_: str, seen: Seen, until: datetime) -> list[Run]:
+    """Return the runs of old keys up to a moment that are gone, and that no run of a new key replaces.
 
-    So a repeat goes on where the one before it was cut off, and one that comes late, when the server
-    has scheduled by other keys for a while, doubles nothing.
+    Where this comes late the server has scheduled by the new keys for a while, perhaps: where somebody
+    touched a schedule since, `until` is that moment and not the write's.
     """
+    lost = [run for run in seen.coming or () if run.moment <= until]
     if not lost:
         return []
-    moments = [run.moment for run in lost]
-    between = {
-        "after_": (min(moments) - _LAG).isoformat(),
-        "before_": (max(moments) + _LAG).isoformat(),
-    }
-    there = await _all_runs(api, id_, {"expected_start_time": between})
+    there = await _coming(api, id_, seen.since)
+    known = {run.key for run in seen.coming or ()}
+    made = (run for run in there if run["idempotency_key"] not in known)
+    met = Counter(Run.of(run).moment for run in made)
     keys = {run["idempotency_key"] for run in there}
-    ours = {run.key for run in lost}
-    met = Counter(Run.of(run).moment for run in there if run["idempotency_key"] not in ours)
     missing = []
     for run in lost:
-        if run.key not in keys and not met[run.moment]:
-            missing.append(run)
-        elif run.key not in keys:
+        if run.key in keys:
+            continue
+        if met[run.moment]:
             met[run.moment] -= 1
+        else:
+            missing.append(run)
     return missing
 
 
@@ -241,16 +241,13 @@ async def _coming(api: Api, id_: str, since: datetime) -> list[Mapping[str, Any]
 
 
 async def _runs(api: Api, id_: str, wanted: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [run for run in await _all_runs(api, id_, wanted) if run["auto_scheduled"]]
-
-
-async def _all_runs(api: Api, id_: str, wanted: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     body = {
         "deployments": {"id": {"any_": [id_]}},
         "flow_runs": wanted,
         "sort": "EXPECTED_START_TIME_ASC",
     }
-    return [run async for page in api.pages("/flow_runs/filter", body) for run in page]
+    found = [run async for page in api.pages("/flow_runs/filter", body) for run in page]
+    return [run for run in found if run["auto_scheduled"]]
 
 
 async def _again(api: Api, id_: str, run: Run) -> None:

@@ -72,7 +72,9 @@ def declared(
     if not owned:
         change = _adopt(declaration, live, found, allowed=allowed)
     elif found.fields:
-        change = _giving_back(_update(declaration, live, found), entry)
+        change = _update(declaration, live, found)
+        if not found.immutable:
+            change = _giving_back(change, entry)
     else:
         change = _only_known(declaration, live, "git renames it")
     return Proposal(_renamed(_disturbing(change, observed), found, observed), found.prints)

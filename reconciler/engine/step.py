@@ -50,7 +50,6 @@ class Step:
         evidence: what the plan knew of a delete.
         intent: what was written ahead of a create.
         notes: what an update takes away, until it has given that back.
-        owed: what an earlier update took away and could not give back yet.
         unheard: the answer to a create was lost, so the object may be there.
         fate: what became of it.
         id: of the object, where known.
@@ -66,7 +65,6 @@ class Step:
     evidence: Evidence | None = None
     intent: Entry | None = None
     notes: Notes | None = None
-    owed: Notes | None = None
     unheard: bool = False
     fate: Fate = Fate.WAITING
     id: str | None = None
@@ -127,7 +125,8 @@ async def prepare(step: Step, access: Access, lease: Lease) -> None:
 async def _finish_earlier(step: Step, access: Access, lease: Lease) -> None:
     """Give back what an update took away whose process died.
 
-    What the server refuses to take back as the object is now is owed until this update has changed it.
+    What the server refuses to take back does not keep a change from being made: it may be the one that
+    mends the object. (It was said when it was refused, and is said again while nothing changes.)
     """
     notes = None if step.entry is None else step.entry.notes
     if notes is None or step.live is None or step.change.action is Action.DELETE:
@@ -138,7 +137,6 @@ async def _finish_earlier(step: Step, access: Access, lease: Lease) -> None:
     except Rejected:
         if not step.writes:
             raise
-        step.owed = notes
 
 
 async def _foresee(step: Step, access: Access) -> Notes | None:
@@ -207,6 +205,7 @@ def _bug(error: Exception) -> str:
 
 async def _create(step: Step, access: Access, lease: Lease) -> None:
     """Create; after a lost answer look whether the object is there before trying again."""
+    access.session.index.drop(step.change.key)  # of what bore the name before
     for number, delay in enumerate(Backoff().delays(), start=1):
         lease.check()
         try:
@@ -230,10 +229,18 @@ async def _create_once(step: Step, access: Access) -> None:
         # Ours, if an earlier request of which we heard nothing arrived late.
         if step.unheard and await _made_after_all(step, access):
             return
+        _is_theirs(step, access)
         raise
     if written.existed and not await _made_after_all(step, access):
+        _is_theirs(step, access)
         raise AlreadyExists("somebody else created it at the same time")
     _found(step, written.id, access)
+
+
+def _is_theirs(step: Step, access: Access) -> None:
+    """Note that the name is somebody else's: ours has surely not been made."""
+    step.unheard = False
+    access.session.index.drop(step.change.key)
 
 
 async def _made_after_all(step: Step, access: Access) -> bool:
@@ -266,13 +273,9 @@ async def _update(step: Step, access: Access, lease: Lease) -> None:
 
 
 async def _give_back(step: Step, live: Live, access: Access) -> None:
-    after = replace(live, fields=step.fields)
-    kind = access.kind(step.change.key)
-    if step.owed is not None:
-        await kind.after_update(access.session, after, step.owed)
-        step.owed = None
     if step.notes is not None:
-        await kind.after_update(access.session, after, step.notes)
+        kind = access.kind(step.change.key)
+        await kind.after_update(access.session, replace(live, fields=step.fields), step.notes)
         step.notes = None
 
 

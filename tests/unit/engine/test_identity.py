@@ -126,3 +126,24 @@ async def test_a_create_whose_second_half_is_refused_keeps_its_intent():
     report = await bench.apply(desired)
     assert report.converged, report.to_json()
     assert report.of(BLOCK).change.action is Action.UPDATE
+
+
+class Taken(MemoryBlock):
+    """Somebody else makes the object just before we do, and the API answers with his."""
+
+    def __init__(self, server):
+        self.server = server
+
+    async def create(self, session, key, fields) -> Written:
+        theirs = self.server.put(str(key), {"data": {"theirs": "1"}})
+        theirs["created"] = "2020-01-01T00:00:00+00:00"
+        session.index.add(key, theirs["id"])
+        return Written(theirs["id"], existed=True)
+
+
+async def test_somebody_elses_object_is_not_taken_for_a_create_that_was_made():
+    bench = Bench()
+    bench.kinds = (Taken(bench.server), MemoryDeployment())
+    report = await bench.apply(tree(declare(BLOCK, data={})))
+    assert "somebody else created it" in report.of(BLOCK).error
+    assert BLOCK not in await bench.entries()
