@@ -241,24 +241,28 @@ class _Apply:
 
     async def _remember(self, steps: Iterable[Step]) -> None:
         """Bring the inventory in line with what was done, as far as that is known."""
-        put, drop = [], []
-        for step in steps:
-            if step.fate is Fate.DONE:
-                if step.change.action is Action.DELETE:
-                    drop.append(step.change.key)
-                else:
-                    put.append(self._entry(step, id_=step.id))
-            elif step.fate is Fate.FAILED and step.intent is not None:
-                # It surely was not created: the intent goes, what it replaced comes back.
-                if step.entry is None:
-                    drop.append(step.change.key)
-                else:
-                    put.append(step.entry)
+        lines = [line for step in steps if (line := self._line(step)) is not None]
+        put = [line for line in lines if isinstance(line, Entry)]
+        drop = [line for line in lines if not isinstance(line, Entry)]
         if put or drop:
             await self._lease.confirm()
             await self._store.save(put, drop)
         # After the new names are written: what exists must be owned at any time.
         await self._store.save(drop=renames.left(put, self._observed.renamed))
+
+    def _line(self, step: Step) -> "Entry | Key | None":
+        """Return the entry that a step leaves, or the key whose entry goes; None where all stays."""
+        if step.fate is Fate.DONE:
+            if step.change.action is Action.DELETE:
+                return step.change.key
+            return replace(self._entry(step, id_=step.id), notes=step.owed)
+        if step.fate is not Fate.FAILED:
+            return None
+        if step.intent is not None:
+            # It surely was not created: the intent goes, what it replaced comes back.
+            return step.entry or step.change.key
+        # An update that was refused has taken nothing away: what is owed since earlier is all.
+        return None if step.owed is None or step.written else step.entry
 
     def _entry(self, step: Step, id_: str | None) -> Entry:
         now = self._access.session.api.now()

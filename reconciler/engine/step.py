@@ -50,6 +50,8 @@ class Step:
         evidence: what the plan knew of a delete.
         intent: what was written ahead of a create.
         notes: what an update takes away, until it has given that back.
+        owed: what an earlier update took away and the server refuses to take back yet.
+        written: an update has got through, whatever came after it.
         unheard: the answer to a create was lost, so the object may be there.
         fate: what became of it.
         id: of the object, where known.
@@ -65,6 +67,8 @@ class Step:
     evidence: Evidence | None = None
     intent: Entry | None = None
     notes: Notes | None = None
+    owed: Notes | None = None
+    written: bool = False
     unheard: bool = False
     fate: Fate = Fate.WAITING
     id: str | None = None
@@ -126,7 +130,7 @@ async def _finish_earlier(step: Step, access: Access, lease: Lease) -> None:
     """Give back what an update took away whose process died.
 
     What the server refuses to take back does not keep a change from being made: it may be the one that
-    mends the object. (It was said when it was refused, and is said again while nothing changes.)
+    mends the object. It stays owed, and the next apply tries again.
     """
     notes = None if step.entry is None else step.entry.notes
     if notes is None or step.live is None or step.change.action is Action.DELETE:
@@ -137,6 +141,7 @@ async def _finish_earlier(step: Step, access: Access, lease: Lease) -> None:
     except Rejected:
         if not step.writes:
             raise
+        step.owed = notes
 
 
 async def _foresee(step: Step, access: Access) -> Notes | None:
@@ -267,6 +272,7 @@ async def _update(step: Step, access: Access, lease: Lease) -> None:
             await kind.rename(access.session, step.live, step.change.former)
         if step.change.target:
             await kind.update(access.session, step.live, step.change.target)
+        step.written = True
         await _give_back(step, step.live, access)
     except NotFound as error:
         raise NotFound("it was deleted meanwhile; the next run creates it") from error

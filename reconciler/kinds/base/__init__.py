@@ -34,7 +34,9 @@ class Index:
 
     def drop(self, key: Key) -> None:
         """Forget an object."""
-        self.keys.pop(self.ids.pop(key, ""), None)
+        id_ = self.ids.pop(key, "")
+        if self.keys.get(id_) == key:  # otherwise it bears another name by now
+            del self.keys[id_]
 
     def ref(self, id_: str | None) -> Ref | UnknownRef | None:
         """Return the reference that a live id stands for."""
