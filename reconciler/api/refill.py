@@ -11,10 +11,11 @@ What a write to a deployment does to its auto-scheduled runs (facts; server code
 So:
 
 1. `look` before the write notes the time t (the server's clock, never ahead of it, and two seconds
-   behind at most). On 2.20 it also reads the runs that may be overdue. If the write gives schedules new ids (3.x) or new dates' spellings (2.20:
-   the key holds the date in the schedule's time zone), it also reads the runs that come soon after t.
-   What it found is plain JSON without parameters: the caller keeps it until the refill is done, so
-   that whoever comes after a killed process can do it (`Seen.notes`).
+   behind at most). On 2.20 it also reads the runs that may be overdue. If the write gives schedules
+   new ids (3.x) or new dates' spellings (2.20: the key holds the date in the schedule's time zone),
+   it also reads the runs that come soon after t. What it found is plain JSON without parameters: the
+   caller keeps it until the refill is done, so that whoever comes after a killed process can do it
+   (`Seen.notes`).
 2. `refill` after the write asks the server to schedule from t, not from now: a run that fell due
    during the write comes back too, and one that is there or was claimed keeps its key and isn't
    made again.
@@ -169,8 +170,7 @@ async def refill(api: Api, id_: str, seen: Seen, *, paused: bool, active: bool) 
     """
     if paused:
         return
-    start, schedules = seen.since, None
-    lost = list(seen.overdue)
+    start, lost, schedules = seen.since, list(seen.overdue), None
     if seen.coming is not None:
         schedules = (await api.get(f"/deployments/{id_}"))["schedules"]
         start = max(start, _made(schedules))
@@ -190,14 +190,13 @@ async def _unmet(api: Api, id_: str, seen: Seen, until: datetime) -> list[Run]:
     Where this comes late the server has scheduled by the new keys for a while, perhaps: where somebody
     touched a schedule since, `until` is that moment and not the write's.
     """
-    lost = [run for run in seen.coming or () if run.moment <= until]
+    coming = seen.coming or ()
+    lost = [run for run in coming if run.moment <= until]
     if not lost:
         return []
-    there = await _coming(api, id_, seen.since)
-    known = {run.key for run in seen.coming or ()}
-    made = (run for run in there if run["idempotency_key"] not in known)
-    met = Counter(Run.of(run).moment for run in made)
-    keys = {run["idempotency_key"] for run in there}
+    there = [Run.of(run) for run in await _coming(api, id_, seen.since)]
+    keys, known = {run.key for run in there}, {run.key for run in coming}
+    met = Counter(run.moment for run in there if run.key not in known)
     missing = []
     for run in lost:
         if run.key in keys:

@@ -50,6 +50,11 @@ async def begun(repo, what):
     return (await repo.entries())[key(what, "old")].id
 
 
+def by_hand(server, id_, name):
+    with server.client() as client:
+        seed.request(client, "PATCH", f"/variables/{id_}", {"name": name})
+
+
 @pytest.mark.parametrize("what", list(RENAMED))
 async def test_a_renamed_object_keeps_its_id_and_is_nothing_new(automating, what, tmp_path):
     async with repository(automating, tmp_path) as repo:
@@ -133,8 +138,7 @@ async def test_what_bears_its_new_name_already_is_kept_and_owned_by_it(server, t
     """Renamed by hand and then in git; or by an apply that died, before git took back its word."""
     async with repository(server, tmp_path) as repo:
         id_ = await begun(repo, "variable")
-        with server.client() as client:
-            seed.request(client, "PATCH", f"/variables/{id_}", {"name": "new"})
+        by_hand(server, id_, "new")
         repo.write("one.yaml", document("variable", "new", more=2))
         report = await repo.apply()
         assert report.converged, report.to_json()
@@ -147,8 +151,8 @@ async def test_what_bears_its_new_name_already_is_kept_and_owned_by_it(server, t
 async def test_a_delete_is_of_what_is_owned_not_of_what_bears_its_name(server, tmp_path):
     async with repository(server, tmp_path) as repo:
         id_ = await begun(repo, "variable")
+        by_hand(server, id_, "by_hand")
         with server.client() as client:
-            seed.request(client, "PATCH", f"/variables/{id_}", {"name": "by_hand"})
             seed.request(client, "POST", "/variables/", {"name": "old", "value": "theirs"})
         repo.remove("one.yaml")
         assert (await repo.apply(allow_deletes=1)).converged
@@ -197,8 +201,7 @@ async def test_the_plan_says_what_a_deployment_leaves_behind(server, tmp_path):
 async def test_renamed_by_hand_it_is_drift(server, tmp_path):
     async with repository(server, tmp_path) as repo:
         id_ = await begun(repo, "variable")
-        with server.client() as client:
-            seed.request(client, "PATCH", f"/variables/{id_}", {"name": "by_hand"})
+        by_hand(server, id_, "by_hand")
         plan = await repo.plan()
         assert [(c.key.name, c.action, c.cause) for c in plan.changes] == [
             ("old", Action.CREATE, Cause.DRIFT)
